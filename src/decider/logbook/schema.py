@@ -1,0 +1,185 @@
+"""What the logbook holds: decisions, the events that follow them, and the bulk runs that make many at once.
+
+Every struct is frozen and strict: an unknown field or a wrong type is an error on decoding.
+Times are microseconds since the Unix epoch, UTC.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from enum import IntEnum, StrEnum
+from typing import Literal, NamedTuple
+
+import msgspec
+
+MemberId = int | str
+ContextValue = bool | int | float | str | None
+PropensityKind = Literal["exact", "replayed", "deferred"]
+
+RUN_ID_LENGTH = 24
+
+
+class SetEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One message of the set, at its place in the order assembled."""
+
+    candidate: str
+    """``<message_id>@<channel>``."""
+    mean: float
+    """Expected incrementality, in reward."""
+    sd: float
+    """Standard deviation of the incrementality, in reward."""
+    gain: float
+    """What it adds to the set at its place, without fatigue and same-topic penalty; NaN if not assembled."""
+
+
+class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One decision for one member: what was sent, under what, and with what probability."""
+
+    decision_id: str
+    """``<run_id>-<ordinal>``; see :func:`decision_id`."""
+    request_id: str
+    request_digest: str
+    """Digest of the request's body: the same `request_id` with another digest is refused."""
+    ordinal: int
+    """Place of the member in the request; 0 for a single decision."""
+    member_id: MemberId
+    decision_time_micros: int
+    epoch: int
+    policy: str
+    policy_version: str
+    model_version: str
+    snapshot_version: str
+    catalog_version: str
+    stratum: int
+    """0 holdout, 1 explore, 2 exploit."""
+    theta: float
+    """Price: reward per unit of cost; may be ``-inf``."""
+    tie_cut: int
+    """Unsigned 64-bit; gains exactly at the price are admitted up to this key."""
+    messages: list[SetEntry]
+    """The message set in the order assembled; empty when nothing is sent."""
+    propensity: float | None
+    """Probability of exactly this set under the policy, in (0, 1]; None while deferred."""
+    propensity_kind: PropensityKind
+    propensity_draws: int = 0
+    """Replays made, when `propensity_kind` is ``replayed``."""
+    propensity_hits: int = 0
+    """Replays that gave this set."""
+    history_sequence: int = 0
+    """The decision saw the log up to this sequence number and no further."""
+    channels: list[str] | None = None
+    """The caller's channel filter; None when every channel was allowed."""
+    context: dict[str, ContextValue] = {}
+    """Context overrides of the call, by feature or attribute."""
+    pair_features: dict[str, dict[str, float]] = {}
+    """Pair features of the call: candidate, feature name, value."""
+
+
+class EventType(StrEnum):
+    """What happened to a message after it was decided."""
+
+    SENT = "sent"
+    DELIVERED = "delivered"
+    OPENED = "opened"
+    CLICKED = "clicked"
+    PLAYED = "played"
+    UNSUBSCRIBED = "unsubscribed"
+    COMPLAINED = "complained"
+
+
+OPT_OUTS = frozenset({EventType.UNSUBSCRIBED, EventType.COMPLAINED})
+"""Events after which a channel must fall silent for the member."""
+
+
+class EventRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One event, reported by a channel sender or a product.
+
+    It names either the decision it follows, or the member and the candidate.
+    """
+
+    event_id: str
+    type: EventType
+    event_time_micros: int
+    decision_id: str | None = None
+    member_id: MemberId | None = None
+    candidate: str | None = None
+    """``<message_id>@<channel>``; with a decision of several messages it says which one."""
+    value: float | None = None
+    """A finite amount in the reporter's unit, such as minutes played; None when the event has none."""
+
+
+class EventResult(NamedTuple):
+    """What came of a batch of events."""
+
+    n_new: int
+    n_duplicate: int
+
+
+class RunRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One bulk run: what its decisions have in common."""
+
+    run_id: str
+    """See :func:`run_id_of`."""
+    request_id: str
+    request_digest: str
+    decision_time_micros: int
+    epoch: int
+    policy: str
+    policy_version: str
+    model_version: str
+    snapshot_version: str
+    catalog_version: str
+    candidates: list[str]
+    """Candidate ids; the segments' codes index this list."""
+    channels: list[str] | None = None
+    theta: float | None = None
+    """Price; None until :meth:`Logbook.set_price`."""
+    tie_cut: int | None = None
+    propensity_draws: int = 0
+    """Replays made for each decision whose propensity is replayed."""
+    request: dict[str, ContextValue] = {}
+    """What the run was asked for, such as ``volume``."""
+    finished: bool = False
+    summary: dict[str, object] = {}
+    """Filled by :meth:`Logbook.finish_run`."""
+
+
+class SegmentInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One sealed Parquet file of a run's decisions: ``n_rows`` ordinals from ``first_ordinal`` on."""
+
+    run_id: str
+    first_ordinal: int
+    n_rows: int
+    sequence: int
+    """The one sequence number of all its decisions."""
+    file: str
+    """File name inside the logbook's ``segments`` directory."""
+    n_bytes: int
+    sha256: str
+
+
+class HistoryKind(IntEnum):
+    """What an entry of the member's history is."""
+
+    SEND = 0
+    OPT_OUT = 1
+
+
+class HistoryEntry(NamedTuple):
+    """One send or opt-out of one member, as the live history needs it."""
+
+    sequence: int
+    member_id: MemberId
+    time_micros: int
+    candidate: str
+    kind: HistoryKind
+
+
+def run_id_of(request_id: str) -> str:
+    """First 24 hex digits of the SHA-256 of the request id (UTF-8)."""
+    return hashlib.sha256(request_id.encode()).hexdigest()[:RUN_ID_LENGTH]
+
+
+def decision_id(request_id: str, ordinal: int = 0) -> str:
+    """Id of the decision at `ordinal` of a request: a pure function of both, so that a retry finds it."""
+    return f"{run_id_of(request_id)}-{ordinal}"
