@@ -1,0 +1,281 @@
+"""Keyed random numbers: each is a pure function of (seed, stream, epoch, member, candidate).
+
+So a draw does not depend on batch, order, thread or process, and can be made again to explain a decision.
+The generator is splitmix64 [1]_ read at any position: ``mix(key + position * odd)``, nested once for the
+member and once for the candidate.
+
+References
+----------
+.. [1] Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014, figure 17.
+.. [2] Giles, "Approximating the erfinv function", GPU Computing Gems, 2011, table 5 (single precision).
+.. [3] Moshier, Cephes library, ``logf``.
+.. [4] Fowler, Noll, Vo, Eastlake, "The FNV non-cryptographic hash algorithm" (FNV-1a, 64 bits).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from decider_core.compile import F32, F64, I64, U8, U64, as_f32, as_i32, fma, inline, kernel
+from decider_core.contracts import ContractError, check_array, check_output
+
+HOLDOUT: Final = 1
+STRATUM: Final = 2
+COUNT: Final = 3
+PICK: Final = 4
+DRAW: Final = 5
+REPLAY: Final = 6
+TIE: Final = 7
+EPSILON: Final = 8
+FOLD: Final = 9
+BOOTSTRAP: Final = 10
+
+_MASK: Final = (1 << 64) - 1
+_MEMBER_STEP: Final = np.uint64(0x9E3779B97F4A7C15)
+_CANDIDATE_STEP: Final = np.uint64(0xD1B54A32D192ED03)
+_FNV_BASIS: Final = np.uint64(0xCBF29CE484222325)
+_FNV_PRIME: Final = np.uint64(0x100000001B3)
+_NOT_PLACE: Final = np.uint64(_MASK - 15)
+
+
+def stream_key(seed: int, stream: int, epoch: int = 0, index: int = 0) -> np.uint64:
+    """Return the key of one stream of numbers.
+
+    Parameters
+    ----------
+    seed, stream, epoch, index
+        Any integers of 64 bits, signed or not: the policy's seed, a stream of this module, the decision
+        window, and which replay, resample or pick it is.
+    """
+    words = [_word(n, v) for n, v in zip(_WORDS, (seed, stream, epoch, index), strict=True)]
+    return np.uint64(_stream(*words))
+
+
+def hash_strings(data: U8, offsets: I64) -> U64:
+    """Hash strings laid end to end: FNV-1a, then mixed [4]_.
+
+    Parameters
+    ----------
+    data : u8[n_bytes]
+        The UTF-8 bytes.
+    offsets : i64[n + 1]
+        String i is ``data[offsets[i]:offsets[i + 1]]``.
+
+    Returns
+    -------
+    u64[n]
+    """
+    data = check_array("data", data, np.uint8, (None,))
+    offsets = check_array("offsets", offsets, np.int64, (None,))
+    if offsets.size == 0 or offsets[0] < 0 or offsets[-1] > data.size or (np.diff(offsets) < 0).any():
+        raise ContractError(
+            f"offsets must rise within [0, {data.size}] and hold at least one entry, got {offsets}"
+        )
+    hashes = np.empty(offsets.size - 1, np.uint64)
+    _hash_strings(data, offsets, hashes)
+    return hashes
+
+
+def hash_string(text: str) -> np.uint64:
+    """Hash one string to what :func:`hash_strings` gives for its UTF-8 bytes."""
+    data = np.frombuffer(text.encode(), np.uint8)
+    return np.uint64(hash_strings(data, np.array([0, data.size]))[0])
+
+
+def uniforms(stream: np.uint64, member_keys: U64) -> F64:
+    """Return one uniform number per member, f64[n], strictly inside (0, 1)."""
+    member_keys = check_array("member_keys", member_keys, np.uint64, (None,))
+    numbers = np.empty(member_keys.size)
+    _uniforms(np.uint64(stream), member_keys, numbers)
+    return numbers
+
+
+def pair_uniforms(stream: np.uint64, member_keys: U64, candidate_keys: U64) -> F64:
+    """Return one uniform number per candidate and member, f64[n_candidates, n_members], inside (0, 1)."""
+    member_keys = check_array("member_keys", member_keys, np.uint64, (None,))
+    candidate_keys = check_array("candidate_keys", candidate_keys, np.uint64, (None,))
+    numbers = np.empty((candidate_keys.size, member_keys.size))
+    _pair_uniforms(np.uint64(stream), member_keys, candidate_keys, numbers)
+    return numbers
+
+
+def normals(
+    stream: np.uint64,
+    member_keys: U64,
+    candidate_keys: U64,
+    out: F32 | None = None,
+) -> F32:
+    """Return one standard normal number per candidate and member.
+
+    Parameters
+    ----------
+    stream
+        From :func:`stream_key`.
+    member_keys : u64[n_members]
+    candidate_keys : u64[n_candidates]
+    out : f32[n_candidates, n_members], optional
+        Where to write.
+
+    Returns
+    -------
+    f32[n_candidates, n_members]
+        Within 1e-6 of the exact inverse normal distribution at 2^32 equally likely points; the largest
+        magnitude is 6.34.
+    """
+    member_keys = check_array("member_keys", member_keys, np.uint64, (None,))
+    candidate_keys = check_array("candidate_keys", candidate_keys, np.uint64, (None,))
+    out = check_output("out", out, np.float32, (candidate_keys.size, member_keys.size))
+    _normals(np.uint64(stream), member_keys, candidate_keys, np.empty(member_keys.size, np.uint64), out)
+    return out
+
+
+def tie_keys(seed: int, epoch: int, member_keys: U64) -> U64:
+    """Return the key that orders members of equal gain, u64[n]; its low four bits are left for the place."""
+    member_keys = check_array("member_keys", member_keys, np.uint64, (None,))
+    keys = np.empty(member_keys.size, np.uint64)
+    _tie_keys(stream_key(seed, TIE, epoch), member_keys, keys)
+    return keys
+
+
+_WORDS: Final = ("seed", "stream", "epoch", "index")
+
+
+def _word(name: str, value: int) -> np.uint64:
+    if not -(1 << 63) <= value <= _MASK:
+        raise ContractError(f"{name} must fit in 64 bits, got {value}")
+    return np.uint64(int(value) & _MASK)
+
+
+@inline
+def _mix(state: np.uint64) -> np.uint64:
+    # splitmix64's finaliser (variant 13 of Stafford): a bijection of 64 bits.
+    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return state ^ (state >> np.uint64(31))
+
+
+@inline
+def _stream_state(seed: np.uint64, stream: np.uint64, epoch: np.uint64, index: np.uint64) -> np.uint64:
+    # All four uint64. One mix between words: two different quadruples meet with probability 2^-64.
+    state = _mix(seed + _MEMBER_STEP)
+    state = _mix(state + stream * _MEMBER_STEP)
+    state = _mix(state + epoch * _MEMBER_STEP)
+    return _mix(state + index * _MEMBER_STEP)
+
+
+@inline
+def _member_state(stream: np.uint64, member_key: np.uint64) -> np.uint64:
+    return _mix(stream + member_key * _MEMBER_STEP)
+
+
+@inline
+def _pair_state(member_state: np.uint64, candidate_key: np.uint64) -> np.uint64:
+    # Another step than the member's, so that (member, candidate) and (candidate, member) are unrelated.
+    return _mix(member_state + candidate_key * _CANDIDATE_STEP)
+
+
+@inline
+def _uniform(state: np.uint64) -> np.float64:
+    # The midpoints of 2^52 equal cells: with 53 bits the last midpoint would round to 1.
+    return (np.float64(np.int64(state >> np.uint64(12))) + 0.5) * 2.0**-52
+
+
+@inline
+def _normal(state: np.uint64) -> np.float32:
+    # |z| = sqrt(2) * erfinv(x), x = 1 - q uniform on (0, 1): q from the high 31 bits, the sign from bit 0.
+    # Branch-free, so that it vectorises over members.
+    q = fma(np.float32(np.int32(state >> np.uint64(33))), np.float32(2.0**-31), np.float32(2.0**-32))
+    # erfinv(x) = x * polynomial(w), w = -log(1 - x^2), 1 - x^2 = q (2 - q) [2]_
+    w = max(-_log(q * (np.float32(2.0) - q)), np.float32(0.0))
+    t = w - np.float32(2.5)
+    near = np.float32(2.81022636e-08)
+    near = fma(near, t, np.float32(3.43273939e-07))
+    near = fma(near, t, np.float32(-3.5233877e-06))
+    near = fma(near, t, np.float32(-4.39150654e-06))
+    near = fma(near, t, np.float32(0.00021858087))
+    near = fma(near, t, np.float32(-0.00125372503))
+    near = fma(near, t, np.float32(-0.00417768164))
+    near = fma(near, t, np.float32(0.246640727))
+    near = fma(near, t, np.float32(1.50140941))
+    t = np.sqrt(w) - np.float32(3.0)
+    far = np.float32(-0.000200214257)
+    far = fma(far, t, np.float32(0.000100950558))
+    far = fma(far, t, np.float32(0.00134934322))
+    far = fma(far, t, np.float32(-0.00367342844))
+    far = fma(far, t, np.float32(0.00573950773))
+    far = fma(far, t, np.float32(-0.0076224613))
+    far = fma(far, t, np.float32(0.00943887047))
+    far = fma(far, t, np.float32(1.00167406))
+    far = fma(far, t, np.float32(2.83297682))
+    x = np.float32(np.sqrt(2.0)) * (np.float32(1.0) - q)
+    magnitude = x * (near if w < np.float32(5.0) else far)
+    return magnitude if state & np.uint64(1) else -magnitude
+
+
+@inline
+def _log(number: np.float32) -> np.float32:
+    # number = 2^e * (1 + m), 1 + m in [sqrt(1/2), sqrt(2)): its log is
+    #     e log 2 + m - m^2/2 + m^3 polynomial(m)                                   [3]_
+    # with log 2 split in two, so that e * 0.693359375 is exact.
+    bits = as_i32(number)
+    exponent = (bits - np.int32(0x3F3504F3)) >> np.int32(23)
+    m = as_f32(bits - (exponent << np.int32(23))) - np.float32(1.0)
+    p = np.float32(7.0376836292e-2)
+    p = fma(p, m, np.float32(-1.1514610310e-1))
+    p = fma(p, m, np.float32(1.1676998740e-1))
+    p = fma(p, m, np.float32(-1.2420140846e-1))
+    p = fma(p, m, np.float32(1.4249322787e-1))
+    p = fma(p, m, np.float32(-1.6668057665e-1))
+    p = fma(p, m, np.float32(2.0000714765e-1))
+    p = fma(p, m, np.float32(-2.4999993993e-1))
+    p = fma(p, m, np.float32(3.3333331174e-1))
+    square = m * m
+    e = np.float32(exponent)
+    small = fma(e, np.float32(-2.12194440e-4), p * m * square)
+    small = fma(square, np.float32(-0.5), small)
+    return fma(e, np.float32(0.693359375), m + small)
+
+
+@kernel
+def _stream(seed: np.uint64, stream: np.uint64, epoch: np.uint64, index: np.uint64) -> np.uint64:
+    return _stream_state(seed, stream, epoch, index)
+
+
+@kernel
+def _hash_strings(data: U8, offsets: I64, hashes: U64) -> None:
+    for i in range(hashes.size):
+        state = _FNV_BASIS
+        for j in range(offsets[i], offsets[i + 1]):
+            state = (state ^ np.uint64(data[j])) * _FNV_PRIME
+        hashes[i] = _mix(state)
+
+
+@kernel
+def _uniforms(stream: np.uint64, member_keys: U64, numbers: F64) -> None:
+    for i in range(member_keys.size):
+        numbers[i] = _uniform(_member_state(stream, member_keys[i]))
+
+
+@kernel
+def _pair_uniforms(stream: np.uint64, member_keys: U64, candidate_keys: U64, numbers: F64) -> None:
+    for k in range(candidate_keys.size):
+        for i in range(member_keys.size):
+            numbers[k, i] = _uniform(_pair_state(_member_state(stream, member_keys[i]), candidate_keys[k]))
+
+
+@kernel
+def _normals(stream: np.uint64, member_keys: U64, candidate_keys: U64, states: U64, numbers: F32) -> None:
+    for i in range(member_keys.size):
+        states[i] = _member_state(stream, member_keys[i])
+    for k in range(candidate_keys.size):
+        key = candidate_keys[k]
+        for i in range(member_keys.size):
+            numbers[k, i] = _normal(_pair_state(states[i], key))
+
+
+@kernel
+def _tie_keys(stream: np.uint64, member_keys: U64, keys: U64) -> None:
+    for i in range(member_keys.size):
+        keys[i] = _member_state(stream, member_keys[i]) & _NOT_PLACE
