@@ -50,7 +50,9 @@ def check_array(name: str, array: Any, dtype: npt.DTypeLike, shape: Sequence[int
     ):
         wanted = "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"
         raise ContractError(f"{name} must have shape {wanted}, got {array.shape}")
-    view = np.require(array, requirements=("C", "A")).view()
+    if not (array.flags.c_contiguous and array.flags.aligned):
+        array = np.require(array, requirements=("C", "A"))
+    view: npt.NDArray[Any] = array.view(np.ndarray)
     view.flags.writeable = False
     return view
 

@@ -184,9 +184,25 @@ def _uniform(state: np.uint64) -> np.float64:
 
 @inline
 def _normal(state: np.uint64) -> np.float32:
-    # |z| = sqrt(2) * erfinv(x), x = 1 - q uniform on (0, 1): q from the high 31 bits, the sign from bit 0.
+    return _normal_of_bits(np.int32(state >> np.uint64(32)))
+
+
+@inline
+def _fill_normals(member_states: U64, candidate_key: np.uint64, row: F32) -> None:
+    # Two loops, since one would work on as few members at a time as there are 64-bit states in a
+    # register. The bits wait in the row that their normals will fill.
+    bits = row.view(np.int32)
+    for i in range(bits.size):
+        bits[i] = np.int32(_pair_state(member_states[i], candidate_key) >> np.uint64(32))
+    for i in range(bits.size):
+        bits[i] = as_i32(_normal_of_bits(bits[i]))
+
+
+@inline
+def _normal_of_bits(bits: np.int32) -> np.float32:
+    # |z| = sqrt(2) erfinv(x), x = 1 - q uniform on (0, 1): q from the low 31 bits, the sign from the highest.
     # Branch-free, so that it vectorises over members.
-    q = fma(np.float32(np.int32(state >> np.uint64(33))), np.float32(2.0**-31), np.float32(2.0**-32))
+    q = fma(np.float32(bits & np.int32(0x7FFFFFFF)), np.float32(2.0**-31), np.float32(2.0**-32))
     # erfinv(x) = x * polynomial(w), w = -log(1 - x^2), 1 - x^2 = q (2 - q) [2]_
     w = max(-_log(q * (np.float32(2.0) - q)), np.float32(0.0))
     t = w - np.float32(2.5)
@@ -211,7 +227,7 @@ def _normal(state: np.uint64) -> np.float32:
     far = fma(far, t, np.float32(2.83297682))
     x = np.float32(np.sqrt(2.0)) * (np.float32(1.0) - q)
     magnitude = x * (near if w < np.float32(5.0) else far)
-    return magnitude if state & np.uint64(1) else -magnitude
+    return as_f32(as_i32(magnitude) ^ (bits & np.int32(-0x80000000)))
 
 
 @inline
@@ -270,9 +286,7 @@ def _normals(stream: np.uint64, member_keys: U64, candidate_keys: U64, states: U
     for i in range(member_keys.size):
         states[i] = _member_state(stream, member_keys[i])
     for k in range(candidate_keys.size):
-        key = candidate_keys[k]
-        for i in range(member_keys.size):
-            numbers[k, i] = _normal(_pair_state(states[i], key))
+        _fill_normals(states, candidate_keys[k], numbers[k])
 
 
 @kernel
