@@ -7,9 +7,7 @@ member and once for the candidate.
 References
 ----------
 .. [1] Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014, figure 17.
-.. [2] Giles, "Approximating the erfinv function", GPU Computing Gems, 2011, table 5 (single precision).
-.. [3] Moshier, Cephes library, ``logf``.
-.. [4] Fowler, Noll, Vo, Eastlake, "The FNV non-cryptographic hash algorithm" (FNV-1a, 64 bits).
+.. [2] Fowler, Noll, Vo, Eastlake, "The FNV non-cryptographic hash algorithm" (FNV-1a, 64 bits).
 """
 
 from __future__ import annotations
@@ -18,8 +16,9 @@ from typing import Final
 
 import numpy as np
 
-from decider_core.compile import F32, F64, I64, U8, U64, as_f32, as_i32, fma, inline, kernel
+from decider_core.compile import F32, F64, I64, U8, U64, as_i32, inline, kernel
 from decider_core.contracts import ContractError, check_array, check_output
+from decider_core.inverse_normal import normal_of_bits
 
 HOLDOUT: Final = 1
 STRATUM: Final = 2
@@ -49,12 +48,12 @@ def stream_key(seed: int, stream: int, epoch: int = 0, index: int = 0) -> np.uin
         Any integers of 64 bits, signed or not: the policy's seed, a stream of this module, the decision
         window, and which replay, resample or pick it is.
     """
-    words = [_word(n, v) for n, v in zip(_WORDS, (seed, stream, epoch, index), strict=True)]
-    return np.uint64(_stream(*words))
+    words = {"seed": seed, "stream": stream, "epoch": epoch, "index": index}
+    return np.uint64(_stream(*(_word(name, value) for name, value in words.items())))
 
 
 def hash_strings(data: U8, offsets: I64) -> U64:
-    """Hash strings laid end to end: FNV-1a, then mixed [4]_.
+    """Hash strings laid end to end: FNV-1a, then mixed [2]_.
 
     Parameters
     ----------
@@ -121,7 +120,7 @@ def normals(
     Returns
     -------
     f32[n_candidates, n_members]
-        Within 1e-6 of the exact inverse normal distribution at 2^32 equally likely points; the largest
+        Within 1e-6 of the inverse normal distribution at 2^32 equally likely points; the largest
         magnitude is 6.34.
     """
     member_keys = check_array("member_keys", member_keys, np.uint64, (None,))
@@ -131,15 +130,35 @@ def normals(
     return out
 
 
+def replay_normals(streams: U64, member_key: np.uint64, candidate_keys: U64) -> F32:
+    """Return what :func:`normals` gives one member in each of several streams.
+
+    Parameters
+    ----------
+    streams : u64[n_draws]
+        From :func:`stream_key`.
+    member_key
+        The member's key.
+    candidate_keys : u64[n_candidates]
+
+    Returns
+    -------
+    f32[n_candidates, n_draws]
+    """
+    streams = check_array("streams", streams, np.uint64, (None,))
+    candidate_keys = check_array("candidate_keys", candidate_keys, np.uint64, (None,))
+    numbers = np.empty((candidate_keys.size, streams.size), np.float32)
+    states = np.empty(streams.size, np.uint64)
+    _replay_normals(streams, np.uint64(member_key), candidate_keys, states, numbers)
+    return numbers
+
+
 def tie_keys(seed: int, epoch: int, member_keys: U64) -> U64:
     """Return the key that orders members of equal gain, u64[n]; its low four bits are left for the place."""
     member_keys = check_array("member_keys", member_keys, np.uint64, (None,))
     keys = np.empty(member_keys.size, np.uint64)
     _tie_keys(stream_key(seed, TIE, epoch), member_keys, keys)
     return keys
-
-
-_WORDS: Final = ("seed", "stream", "epoch", "index")
 
 
 def _word(name: str, value: int) -> np.uint64:
@@ -184,7 +203,7 @@ def _uniform(state: np.uint64) -> np.float64:
 
 @inline
 def _normal(state: np.uint64) -> np.float32:
-    return _normal_of_bits(np.int32(state >> np.uint64(32)))
+    return normal_of_bits(np.int32(state >> np.uint64(32)))
 
 
 @inline
@@ -195,63 +214,7 @@ def _fill_normals(member_states: U64, candidate_key: np.uint64, row: F32) -> Non
     for i in range(bits.size):
         bits[i] = np.int32(_pair_state(member_states[i], candidate_key) >> np.uint64(32))
     for i in range(bits.size):
-        bits[i] = as_i32(_normal_of_bits(bits[i]))
-
-
-@inline
-def _normal_of_bits(bits: np.int32) -> np.float32:
-    # |z| = sqrt(2) erfinv(x), x = 1 - q uniform on (0, 1): q from the low 31 bits, the sign from the highest.
-    # Branch-free, so that it vectorises over members.
-    q = fma(np.float32(bits & np.int32(0x7FFFFFFF)), np.float32(2.0**-31), np.float32(2.0**-32))
-    # erfinv(x) = x * polynomial(w), w = -log(1 - x^2), 1 - x^2 = q (2 - q) [2]_
-    w = max(-_log(q * (np.float32(2.0) - q)), np.float32(0.0))
-    t = w - np.float32(2.5)
-    near = np.float32(2.81022636e-08)
-    near = fma(near, t, np.float32(3.43273939e-07))
-    near = fma(near, t, np.float32(-3.5233877e-06))
-    near = fma(near, t, np.float32(-4.39150654e-06))
-    near = fma(near, t, np.float32(0.00021858087))
-    near = fma(near, t, np.float32(-0.00125372503))
-    near = fma(near, t, np.float32(-0.00417768164))
-    near = fma(near, t, np.float32(0.246640727))
-    near = fma(near, t, np.float32(1.50140941))
-    t = np.sqrt(w) - np.float32(3.0)
-    far = np.float32(-0.000200214257)
-    far = fma(far, t, np.float32(0.000100950558))
-    far = fma(far, t, np.float32(0.00134934322))
-    far = fma(far, t, np.float32(-0.00367342844))
-    far = fma(far, t, np.float32(0.00573950773))
-    far = fma(far, t, np.float32(-0.0076224613))
-    far = fma(far, t, np.float32(0.00943887047))
-    far = fma(far, t, np.float32(1.00167406))
-    far = fma(far, t, np.float32(2.83297682))
-    x = np.float32(np.sqrt(2.0)) * (np.float32(1.0) - q)
-    magnitude = x * (near if w < np.float32(5.0) else far)
-    return as_f32(as_i32(magnitude) ^ (bits & np.int32(-0x80000000)))
-
-
-@inline
-def _log(number: np.float32) -> np.float32:
-    # number = 2^e * (1 + m), 1 + m in [sqrt(1/2), sqrt(2)): its log is
-    #     e log 2 + m - m^2/2 + m^3 polynomial(m)                                   [3]_
-    # with log 2 split in two, so that e * 0.693359375 is exact.
-    bits = as_i32(number)
-    exponent = (bits - np.int32(0x3F3504F3)) >> np.int32(23)
-    m = as_f32(bits - (exponent << np.int32(23))) - np.float32(1.0)
-    p = np.float32(7.0376836292e-2)
-    p = fma(p, m, np.float32(-1.1514610310e-1))
-    p = fma(p, m, np.float32(1.1676998740e-1))
-    p = fma(p, m, np.float32(-1.2420140846e-1))
-    p = fma(p, m, np.float32(1.4249322787e-1))
-    p = fma(p, m, np.float32(-1.6668057665e-1))
-    p = fma(p, m, np.float32(2.0000714765e-1))
-    p = fma(p, m, np.float32(-2.4999993993e-1))
-    p = fma(p, m, np.float32(3.3333331174e-1))
-    square = m * m
-    e = np.float32(exponent)
-    small = fma(e, np.float32(-2.12194440e-4), p * m * square)
-    small = fma(square, np.float32(-0.5), small)
-    return fma(e, np.float32(0.693359375), m + small)
+        bits[i] = as_i32(normal_of_bits(bits[i]))
 
 
 @kernel
@@ -285,6 +248,16 @@ def _pair_uniforms(stream: np.uint64, member_keys: U64, candidate_keys: U64, num
 def _normals(stream: np.uint64, member_keys: U64, candidate_keys: U64, states: U64, numbers: F32) -> None:
     for i in range(member_keys.size):
         states[i] = _member_state(stream, member_keys[i])
+    for k in range(candidate_keys.size):
+        _fill_normals(states, candidate_keys[k], numbers[k])
+
+
+@kernel
+def _replay_normals(
+    streams: U64, member_key: np.uint64, candidate_keys: U64, states: U64, numbers: F32
+) -> None:
+    for i in range(streams.size):
+        states[i] = _member_state(streams[i], member_key)
     for k in range(candidate_keys.size):
         _fill_normals(states, candidate_keys[k], numbers[k])
 
