@@ -17,6 +17,8 @@ ContextValue = bool | int | float | str | None
 PropensityKind = Literal["exact", "replayed", "deferred"]
 
 RUN_ID_LENGTH = 24
+MAX_MICROS = 2**63 - 1
+"""Times end where a signed 64-bit integer does."""
 
 
 class SetEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -108,13 +110,6 @@ class EventRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """A finite amount in the reporter's unit, such as minutes played; None when the event has none."""
 
 
-class EventResult(NamedTuple):
-    """What came of a batch of events."""
-
-    n_new: int
-    n_duplicate: int
-
-
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One bulk run: what its decisions have in common."""
 
@@ -173,6 +168,15 @@ class HistoryEntry(NamedTuple):
     time_micros: int
     candidate: str
     kind: HistoryKind
+
+
+class EventResult(NamedTuple):
+    """What came of a batch of events."""
+
+    n_new: int
+    n_duplicate: int
+    history: list[HistoryEntry]
+    """What the new events add to the members' histories."""
 
 
 def run_id_of(request_id: str) -> str:

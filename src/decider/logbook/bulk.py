@@ -1,0 +1,237 @@
+"""Bulk runs: a run is noted first, priced once, filled with sealed segments, and finished with a summary."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from zlib import crc32
+
+import msgspec
+import polars as pl
+
+from decider import errors
+from decider.logbook.commit import GroupCommit
+from decider.logbook.database import Readers, checked_body
+from decider.logbook.schema import DecisionRecord, MemberId, RunRecord, SegmentInfo, run_id_of
+from decider.logbook.segments import SegmentFiles, check_segment, decision_of_row, n_places
+
+_ADD_RUN = "INSERT INTO runs (run_id, crc, body) VALUES (?, ?, ?)"
+_CHANGE_RUN = "UPDATE runs SET crc = ?, body = ? WHERE run_id = ?"
+_ADD_SEGMENT = """INSERT INTO segments (sequence, run_id, first_ordinal, n_rows, file, n_bytes, sha256)
+    VALUES (?, ?, ?, ?, ?, ?, ?)"""
+_SEGMENTS = "SELECT run_id, first_ordinal, n_rows, sequence, file, n_bytes, sha256 FROM segments"
+
+
+class BulkRuns:
+    """The bulk runs of a logbook.
+
+    Parameters
+    ----------
+    database
+        Path of the database, for errors.
+    readers
+        Connections to it.
+    """
+
+    def __init__(self, database: Path, readers: Readers) -> None:
+        self.files = SegmentFiles(database.parent / "segments")
+        self._database = database
+        self._readers = readers
+        self._changing = threading.Lock()
+        self._sealing: list[tuple[str, int, int]] = []
+
+    def recover(self) -> list[str]:
+        """Remove the segment files that were never acknowledged; return their names."""
+        return self.files.recover({info.file for info in self.segments()})
+
+    def start(self, commits: GroupCommit, run: RunRecord) -> RunRecord:
+        """Note a run; durable on return. The same request again gives the stored run.
+
+        Raises
+        ------
+        errors.Conflict
+            The request id was used with another digest.
+        errors.InvalidInput
+            The run's id does not belong to its request, or it has no candidates.
+        """
+        if run.run_id != run_id_of(run.request_id):
+            raise errors.InvalidInput.of("run_id", f"must be {run_id_of(run.request_id)!r}", run.run_id)
+        if not run.candidates or len(set(run.candidates)) != len(run.candidates):
+            raise errors.InvalidInput.of(
+                "candidates", "must be at least one and all different", run.candidates
+            )
+        if (run.theta is None) != (run.tie_cut is None):
+            raise errors.InvalidInput.of("tie_cut", "must be given exactly where theta is", run.tie_cut)
+        with self._changing:
+            known = self.find(run.run_id)
+            if known is not None:
+                if known.request_digest != run.request_digest:
+                    raise errors.Conflict("request_id", run.request_id)
+                return known
+            body = msgspec.msgpack.encode(run)
+            commits.submit(_ADD_RUN, [(run.run_id, crc32(body), body)], numbered=False).wait()
+        return run
+
+    def set_price(self, commits: GroupCommit, run_id: str, theta: float, tie_cut: int) -> RunRecord:
+        """Set a run's price; the same price again changes nothing.
+
+        Raises
+        ------
+        errors.Conflict
+            The run has another price already: decisions may have gone out under it.
+        errors.InvalidInput
+            `theta` is NaN, or `tie_cut` is not an unsigned 64-bit integer.
+        """
+        if math.isnan(theta):
+            raise errors.InvalidInput.of("theta", "must be a number", theta)
+        if not 0 <= tie_cut < 2**64:
+            raise errors.InvalidInput.of("tie_cut", "must be in 0..2^64-1", tie_cut)
+        with self._changing:
+            run = self.get(run_id)
+            if (run.theta, run.tie_cut) == (theta, tie_cut):
+                return run
+            if run.theta is not None:
+                raise errors.Conflict("run_id", run_id, f"has the price {run.theta} already, got {theta}")
+            return self._change(commits, msgspec.structs.replace(run, theta=theta, tie_cut=tie_cut))
+
+    def append(
+        self, commits: GroupCommit, run_id: str, first_ordinal: int, frame: pl.DataFrame
+    ) -> SegmentInfo:
+        """Seal decisions as one segment; durable on return. The same segment again gives the stored one.
+
+        Several threads may seal segments of one run at once.
+
+        Parameters
+        ----------
+        first_ordinal
+            Ordinal of the first row; segments may come in any order but never overlap.
+        frame
+            Columns as in :mod:`decider.logbook.segments`.
+
+        Raises
+        ------
+        errors.Conflict
+            Some of these ordinals are logged already with other content, or the run is finished.
+        errors.InvalidInput
+            The frame breaks a rule, or the run has no price yet.
+        errors.Unavailable
+            The disk refused.
+        """
+        run = self.get(run_id)
+        check_segment(frame, run, first_ordinal)
+        span = (run_id, first_ordinal, first_ordinal + frame.height)
+        with self._changing:
+            for info in self.segments(run_id):
+                if info.first_ordinal == first_ordinal and info.n_rows == frame.height:
+                    if self.files.read(info).equals(frame):
+                        return info
+                    raise errors.Conflict(
+                        "first_ordinal", first_ordinal, "was used before with other decisions"
+                    )
+                self._refuse_overlap(span, (run_id, info.first_ordinal, info.first_ordinal + info.n_rows))
+            for other in self._sealing:
+                self._refuse_overlap(span, other)
+            if self.get(run_id).finished:
+                raise errors.Conflict("run_id", run_id, "is finished and takes no more decisions")
+            self._sealing.append(span)
+        try:
+            info = self.files.seal(run, first_ordinal, frame)
+            row = (run_id, first_ordinal, info.n_rows, info.file, info.n_bytes, info.sha256)
+            ticket = commits.submit(_ADD_SEGMENT, [row], numbered=True)
+            ticket.wait()
+        except OSError as cause:
+            raise errors.Unavailable(f"logbook cannot seal a segment: {cause}") from cause
+        finally:
+            with self._changing:
+                self._sealing.remove(span)
+        return msgspec.structs.replace(info, sequence=ticket.sequence)
+
+    def finish(self, commits: GroupCommit, run_id: str, summary: dict[str, object]) -> RunRecord:
+        """Close a run; durable on return. Closing it again with the same summary changes nothing.
+
+        Raises
+        ------
+        errors.Conflict
+            It is finished with another summary, or a segment of it is being sealed.
+        """
+        with self._changing:
+            run = self.get(run_id)
+            if run.finished:
+                if run.summary != summary:
+                    raise errors.Conflict("run_id", run_id, "is finished with another summary")
+                return run
+            if any(sealing == run_id for sealing, _, _ in self._sealing):
+                raise errors.Conflict("run_id", run_id, "has a segment that is being sealed")
+            return self._change(commits, msgspec.structs.replace(run, finished=True, summary=summary))
+
+    def find(self, run_id: str) -> RunRecord | None:
+        """Return a run, None if there is none."""
+        rows = self._readers.rows("SELECT run_id, crc, body FROM runs WHERE run_id = ?", (run_id,))
+        return self._decoded(*rows[0]) if rows else None
+
+    def get(self, run_id: str) -> RunRecord:
+        """Return a run, or raise errors.NotFound."""
+        run = self.find(run_id)
+        if run is None:
+            raise errors.NotFound("run_id", "run", run_id)
+        return run
+
+    def all(self) -> list[RunRecord]:
+        """Return all runs in the order of their start."""
+        rows = self._readers.rows("SELECT run_id, crc, body FROM runs ORDER BY rowid")
+        return [self._decoded(*row) for row in rows]
+
+    def segments(self, run_id: str | None = None) -> list[SegmentInfo]:
+        """Return a run's segments by ordinal, or all by sequence."""
+        if run_id is None:
+            rows = self._readers.rows(f"{_SEGMENTS} ORDER BY sequence")
+        else:
+            rows = self._readers.rows(f"{_SEGMENTS} WHERE run_id = ? ORDER BY first_ordinal", (run_id,))
+        return [_info(row) for row in rows]
+
+    def segment_of(self, run_id: str, ordinal: int) -> SegmentInfo | None:
+        """Return the segment that holds a run's ordinal."""
+        statement = f"{_SEGMENTS} WHERE run_id = ? AND first_ordinal <= ? ORDER BY first_ordinal DESC LIMIT 1"
+        rows = self._readers.rows(statement, (run_id, ordinal))
+        if not rows:
+            return None
+        info = _info(rows[0])
+        return info if ordinal < info.first_ordinal + info.n_rows else None
+
+    def decision(self, run_id: str, ordinal: int) -> DecisionRecord | None:
+        """Return one decision of a run, None if it is not logged."""
+        info = self.segment_of(run_id, ordinal)
+        return None if info is None else decision_of_row(self.get(run_id), self.files.read_row(info, ordinal))
+
+    def sends(self, info: SegmentInfo) -> Iterator[tuple[MemberId, list[int]]]:
+        """Yield each member who is sent something, with the codes in the order assembled."""
+        frame = self.files.read(info)
+        codes = [f"c{place}" for place in range(n_places(frame.columns))]
+        sent = frame.filter(pl.col("n_messages") > 0).select("member_id", "n_messages", *codes)
+        for member_id, count, *row in sent.iter_rows():
+            yield member_id, row[:count]
+
+    def _change(self, commits: GroupCommit, run: RunRecord) -> RunRecord:
+        body = msgspec.msgpack.encode(run)
+        commits.submit(_CHANGE_RUN, [(crc32(body), body, run.run_id)], numbered=False).wait()
+        return run
+
+    def _decoded(self, run_id: str, crc: int, body: bytes) -> RunRecord:
+        return msgspec.msgpack.decode(
+            checked_body(self._database, f"run {run_id}", crc, body), type=RunRecord
+        )
+
+    @staticmethod
+    def _refuse_overlap(span: tuple[str, int, int], other: tuple[str, int, int]) -> None:
+        if span[0] == other[0] and span[1] < other[2] and other[1] < span[2]:
+            raise errors.Conflict(
+                "first_ordinal",
+                span[1],
+                f"reaches into the ordinals {other[1]}..{other[2] - 1} that are logged",
+            )
+
+
+def _info(row: tuple[object, ...]) -> SegmentInfo:
+    return msgspec.convert(dict(zip(SegmentInfo.__struct_fields__, row, strict=True)), SegmentInfo)

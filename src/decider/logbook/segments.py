@@ -1,0 +1,261 @@
+"""Sealed Parquet segments: the decisions of a bulk run, a million rows at a time.
+
+Columns (``M`` places, ``M`` read from the frame; integer codes index the run's ``candidates``)::
+
+    ordinal i64 · member_id i64 or str · stratum u8 · n_messages u8
+    c0..c{M-1} i16 (-1 = empty place) · mean0.. f32 · sd0.. f32 · gain0.. f32
+    propensity f64 (null = deferred) · propensity_hits i32 (null = not replayed) · history_sequence i64
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from decider import errors
+from decider.logbook.durable import TEMPORARY_SUFFIX, check_file, write_sealed
+from decider.logbook.schema import DecisionRecord, PropensityKind, RunRecord, SegmentInfo, SetEntry
+
+ROW_GROUP_ROWS = 65_536
+MAX_PLACES = 16
+
+
+class SegmentFiles:
+    """The ``segments`` directory of a logbook.
+
+    Parameters
+    ----------
+    directory
+        It must exist.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._verified: dict[str, tuple[int, int]] = {}
+        self._lock = threading.Lock()
+
+    def seal(self, run: RunRecord, first_ordinal: int, frame: pl.DataFrame) -> SegmentInfo:
+        """Write a checked frame as a file; its row in the database, and its sequence, are the caller's.
+
+        Raises
+        ------
+        OSError
+            The disk refused; nothing is left behind.
+        """
+        name = f"{run.run_id}-{first_ordinal:018d}.parquet"
+        content = io.BytesIO()
+        frame.write_parquet(
+            content, compression="zstd", compression_level=1, statistics=False, row_group_size=ROW_GROUP_ROWS
+        )
+        with content.getbuffer() as view:
+            write_sealed(self._directory / name, view)
+            return SegmentInfo(
+                run_id=run.run_id,
+                first_ordinal=first_ordinal,
+                n_rows=frame.height,
+                sequence=0,
+                file=name,
+                n_bytes=view.nbytes,
+                sha256=hashlib.sha256(view).hexdigest(),
+            )
+
+    def recover(self, known: set[str]) -> list[str]:
+        """Remove what a crash left: half-written files, and sealed ones that were never acknowledged.
+
+        Parameters
+        ----------
+        known
+            Names of the files that the database vouches for.
+
+        Returns
+        -------
+        list of str
+            Names of the files removed.
+        """
+        removed = []
+        for path in sorted(self._directory.iterdir()):
+            stray = path.suffix == ".parquet" and path.name not in known
+            if stray or path.suffix == TEMPORARY_SUFFIX:
+                path.unlink()
+                removed.append(path.name)
+        return removed
+
+    def verify(self, info: SegmentInfo) -> Path:
+        """Return a segment's path once its checksum is right; unchanged files are not read again.
+
+        Raises
+        ------
+        errors.CorruptArtifact
+            The file is missing or changed.
+        """
+        path = self._directory / info.file
+        with self._lock:
+            try:
+                status = path.stat()
+            except FileNotFoundError:
+                raise errors.CorruptArtifact(path, "the file is missing") from None
+            stamp = (status.st_size, status.st_mtime_ns)
+            if self._verified.get(info.file) != stamp:
+                check_file(path, info.n_bytes, info.sha256)
+                self._verified[info.file] = stamp
+        return path
+
+    def read(self, info: SegmentInfo, columns: list[str] | None = None) -> pl.DataFrame:
+        """Read a segment, or some columns of it.
+
+        Raises
+        ------
+        errors.CorruptArtifact
+            The file is missing or changed.
+        """
+        return pl.read_parquet(self.verify(info), columns=columns)
+
+    def read_row(self, info: SegmentInfo, ordinal: int) -> dict[str, Any]:
+        """Read one decision's row; only its row group leaves the disk."""
+        path = self.verify(info)
+        return pl.scan_parquet(path).slice(ordinal - info.first_ordinal, 1).collect().row(0, named=True)
+
+
+def n_places(columns: list[str]) -> int:
+    """Count the places ``c0, c1, ...`` among a segment's columns."""
+    places = 0
+    while f"c{places}" in columns:
+        places += 1
+    return places
+
+
+def decision_of_row(run: RunRecord, row: Mapping[str, Any]) -> DecisionRecord:
+    """Put a segment's row and what its run has in common together again.
+
+    Parameters
+    ----------
+    run
+        A run whose price is set.
+    row
+        Column name to value.
+    """
+    if run.theta is None or run.tie_cut is None:
+        raise errors.NotReady(f"run {run.run_id} has no price yet")
+    return DecisionRecord(
+        decision_id=f"{run.run_id}-{row['ordinal']}",
+        request_id=run.request_id,
+        request_digest=run.request_digest,
+        ordinal=row["ordinal"],
+        member_id=row["member_id"],
+        decision_time_micros=run.decision_time_micros,
+        epoch=run.epoch,
+        policy=run.policy,
+        policy_version=run.policy_version,
+        model_version=run.model_version,
+        snapshot_version=run.snapshot_version,
+        catalog_version=run.catalog_version,
+        stratum=row["stratum"],
+        theta=run.theta,
+        tie_cut=run.tie_cut,
+        messages=[
+            SetEntry(
+                candidate=run.candidates[row[f"c{place}"]],
+                mean=row[f"mean{place}"],
+                sd=row[f"sd{place}"],
+                gain=row[f"gain{place}"],
+            )
+            for place in range(row["n_messages"])
+        ],
+        propensity=row["propensity"],
+        propensity_kind=propensity_kind(row["propensity"], row["propensity_hits"]),
+        propensity_draws=0 if row["propensity_hits"] is None else run.propensity_draws,
+        propensity_hits=row["propensity_hits"] or 0,
+        history_sequence=row["history_sequence"],
+        channels=run.channels,
+    )
+
+
+def propensity_kind(propensity: float | None, hits: int | None) -> PropensityKind:
+    """Say how a segment's propensity came about."""
+    if propensity is None:
+        return "deferred"
+    return "exact" if hits is None else "replayed"
+
+
+def check_segment(frame: pl.DataFrame, run: RunRecord, first_ordinal: int) -> None:
+    """Refuse a frame that is not the decisions of `run` from `first_ordinal` on.
+
+    Raises
+    ------
+    errors.InvalidInput
+        Every broken rule with the first row that breaks it.
+    """
+    if run.theta is None or run.tie_cut is None:
+        raise errors.InvalidInput.of("theta", "must be set before decisions are logged", run.theta)
+    places = n_places(frame.columns)
+    if not frame.height:
+        raise errors.InvalidInput.of("frame", "must have at least one row", 0)
+    if first_ordinal < 0:
+        raise errors.InvalidInput.of("first_ordinal", "must be >= 0", first_ordinal)
+    wanted = _schema(places, pl.String if frame.schema.get("member_id") == pl.String else pl.Int64)
+    found = dict(frame.schema)
+    if not 1 <= places <= MAX_PLACES or found != wanted:
+        wrong = [
+            errors.Violation(name, f"must be of type {wanted.get(name)}, got {found.get(name)}")
+            for name in dict.fromkeys([*wanted, *found])
+            if wanted.get(name) != found.get(name)
+        ]
+        raise errors.InvalidInput(
+            wrong or [errors.Violation("columns", f"must be {list(wanted)} in this order, got {list(found)}")]
+        )
+    _check_values(frame, places, len(run.candidates), first_ordinal)
+
+
+def _schema(places: int, id_type: type[pl.DataType]) -> dict[str, pl.DataType | type[pl.DataType]]:
+    columns: dict[str, pl.DataType | type[pl.DataType]] = {
+        "ordinal": pl.Int64,
+        "member_id": id_type,
+        "stratum": pl.UInt8,
+        "n_messages": pl.UInt8,
+    }
+    for name, dtype in (("c", pl.Int16), ("mean", pl.Float32), ("sd", pl.Float32), ("gain", pl.Float32)):
+        columns |= {f"{name}{place}": dtype for place in range(places)}
+    return columns | {"propensity": pl.Float64, "propensity_hits": pl.Int32, "history_sequence": pl.Int64}
+
+
+def _check_values(frame: pl.DataFrame, places: int, n_candidates: int, first_ordinal: int) -> None:
+    never_null = [name for name in frame.columns if not name.startswith("propensity")]
+    rules: list[tuple[str, str, pl.Expr]] = [
+        (
+            "ordinal",
+            f"must rise by one from {first_ordinal}",
+            pl.col("ordinal") != first_ordinal + pl.int_range(pl.len()),
+        ),
+        ("stratum", "must be 0, 1 or 2", pl.col("stratum") > 2),
+        ("n_messages", f"must be at most {places}", pl.col("n_messages") > places),
+        (
+            "propensity",
+            "must be in (0, 1]",
+            # NaN is larger than every number to Polars, so the second rule refuses it.
+            ~((pl.col("propensity") > 0) & (pl.col("propensity") <= 1)),
+        ),
+        ("propensity_hits", "must be >= 0", pl.col("propensity_hits") < 0),
+    ]
+    rules += [(name, "must not be null", pl.col(name).is_null()) for name in never_null]
+    for place in range(places):
+        code, filled = pl.col(f"c{place}"), pl.col("n_messages") > place
+        right = pl.when(filled).then((code >= 0) & (code < n_candidates)).otherwise(code == -1)
+        rules.append(
+            (f"c{place}", f"must be in 0..{n_candidates - 1} where filled and -1 where empty", ~right)
+        )
+    rules = [(field, rule, broken.fill_null(False)) for field, rule, broken in rules]
+    counts = frame.select(broken.sum().alias(str(index)) for index, (_, _, broken) in enumerate(rules)).row(0)
+    wrong = []
+    for (field, rule, broken), count in zip(rules, counts, strict=True):
+        if count:
+            place = frame.select(broken.arg_max()).item()
+            found = frame[field][place]
+            wrong.append(errors.Violation(field, f"{rule}, got {found!r} at row {place} ({count} rows)"))
+    if wrong:
+        raise errors.InvalidInput(wrong)
