@@ -112,7 +112,7 @@ class RawMap:
             raise InvalidInput.of(f"x:{names[column]}", "must be finite", float(x[row, column]), place)
         mean = x.mean(axis=0, dtype=np.float64)
         scale = np.sqrt(np.square(x - mean).mean(axis=0))
-        # A spread that single precision cannot tell from rounding is none: to divide by it would blow up noise.
+        # A spread that single precision cannot tell from rounding is none: dividing by it makes noise.
         scale[scale <= np.maximum(1e-6 * np.abs(mean), 1e-30)] = 0.0
         return cls(tuple(names), mean, scale, intercept)
 
