@@ -100,43 +100,52 @@ class Readers:
         self._path = path
         self._idle: list[sqlite3.Connection] = []
         self._closed = False
-        with self.connection() as connection, _corrupt(path):
-            _check_schema(connection, path)
-
-    @contextmanager
-    def connection(self) -> Iterator[sqlite3.Connection]:
-        """Lend a connection; every statement on it sees all that is committed when the statement begins."""
-        if self._closed:
-            raise errors.NotReady(f"logbook {self._path.parent} is closed")
-        # Popping from and appending to a list are atomic, so a connection is never lent twice.
+        connection = self._take()
         try:
-            connection = self._idle.pop()
-        except IndexError:
-            connection = _connect(self._path)
-            connection.execute("PRAGMA query_only = ON")
-        try:
-            yield connection
+            with _corrupt(path):
+                _check_schema(connection, path)
         finally:
-            self._idle.append(connection)
-            if self._closed:
-                self.close()
+            self._give_back(connection)
 
     def rows(self, statement: str, parameters: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
-        """Fetch all rows of one statement.
+        """Fetch all rows of one statement; it sees all that is committed when it begins.
 
         Raises
         ------
         errors.CorruptArtifact
             The file is damaged.
+        errors.NotReady
+            The log is closed.
         """
-        with self.connection() as connection, _corrupt(self._path):
+        connection = self._take()
+        try:
             return connection.execute(statement, parameters).fetchall()
+        except sqlite3.DatabaseError as cause:
+            raise _refusal(self._path, cause) from cause
+        finally:
+            self._give_back(connection)
 
     def close(self) -> None:
         """Close what is idle now, and the rest when it comes back."""
         self._closed = True
         while self._idle:
             self._idle.pop().close()
+
+    def _take(self) -> sqlite3.Connection:
+        if self._closed:
+            raise errors.NotReady(f"logbook {self._path.parent} is closed")
+        # Popping from and appending to a list are atomic, so a connection is never with two readers.
+        try:
+            return self._idle.pop()
+        except IndexError:
+            connection = _connect(self._path)
+            connection.execute("PRAGMA query_only = ON")
+            return connection
+
+    def _give_back(self, connection: sqlite3.Connection) -> None:
+        self._idle.append(connection)
+        if self._closed:
+            self.close()
 
 
 def paged_rows(
@@ -220,7 +229,12 @@ def _check_schema(connection: sqlite3.Connection, path: Path) -> None:
 def _corrupt(path: Path) -> Iterator[None]:
     try:
         yield
-    except sqlite3.OperationalError:
-        raise
     except sqlite3.DatabaseError as cause:
-        raise errors.CorruptArtifact(path, str(cause)) from cause
+        raise _refusal(path, cause) from cause
+
+
+def _refusal(path: Path, cause: sqlite3.DatabaseError) -> errors.DeciderError:
+    # Busy, locked, out of memory or disk: the file may be sound.
+    if isinstance(cause, sqlite3.OperationalError):
+        return errors.Unavailable(f"logbook {path}: {cause}")
+    return errors.CorruptArtifact(path, str(cause))

@@ -16,6 +16,8 @@ from decider.logbook.schema import MAX_MICROS, DecisionRecord, decision_id, run_
 
 _ADD = "INSERT INTO decisions (sequence, run_id, time_micros, crc, body) VALUES (?, ?, ?, ?, ?)"
 _FIND = "SELECT sequence, crc, body FROM decisions WHERE run_id = ?"
+# One statement for both questions: this runs once for every decision made.
+_FIND_ANY = f"{_FIND}1 UNION ALL SELECT 0, 0, NULL FROM runs WHERE run_id = ?1"
 
 
 class Appended(NamedTuple):
@@ -58,7 +60,12 @@ class Singles:
     def append(self, commits: GroupCommit, record: DecisionRecord) -> Appended:
         """Queue one decision; the caller holds `admission`. See :meth:`Logbook.append_decision`."""
         run_id = run_id_of(record.request_id)
-        known = self.known(run_id)
+        known = self._pending.get(run_id)
+        if known is None:
+            rows = self._readers.rows(_FIND_ANY, (run_id,))
+            if rows and rows[0][2] is None:
+                raise errors.Conflict("request_id", record.request_id, "was used before by a bulk run")
+            known = self._decoded(run_id, *rows[0]) if rows else None
         if known is not None:
             if known.record.request_digest != record.request_digest:
                 raise errors.Conflict("request_id", record.request_id)
@@ -92,9 +99,9 @@ class Singles:
 
     def _stored(self, run_id: str) -> Appended | None:
         rows = self._readers.rows(_FIND, (run_id,))
-        if not rows:
-            return None
-        sequence, crc, body = rows[0]
+        return self._decoded(run_id, *rows[0]) if rows else None
+
+    def _decoded(self, run_id: str, sequence: int, crc: int, body: bytes) -> Appended:
         checked_body(self._database, f"decision {run_id}-0", crc, body)
         return Appended(msgspec.msgpack.decode(body, type=DecisionRecord), Ticket.stored(sequence), False)
 

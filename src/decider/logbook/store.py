@@ -139,8 +139,6 @@ class Logbook:
         check_single(record)
         commits = self._writer()
         with self._singles.admission:
-            if self._bulk.find(run_id_of(record.request_id)) is not None:
-                raise errors.Conflict("request_id", record.request_id, "was used before by a bulk run")
             return self._singles.append(commits, record)
 
     def find_request(self, request_id: str) -> DecisionRecord | None:
