@@ -1,0 +1,231 @@
+"""What happened to members since their snapshot: linked lists in arrays, appended under one lock."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from decider.errors import InvalidInput, NotReady
+from decider.members.vocabulary import CodeTables, SendName, Translates
+
+Array = npt.NDArray[Any]
+
+SEND: Final = 0
+OPT_OUT: Final = 1
+
+_MAX_ENTRIES: Final = 2**31 - 1
+"""Links are int32."""
+
+
+class LiveView(NamedTuple):
+    """The lists at one moment, for `decider_core.history`.
+
+    Entries are never changed once linked, and growing makes new arrays, so a view stays whole for ever.
+    Entries that are appended later may show in it: readers leave out those whose sequence is above the one
+    they decide at, before they look at anything else of them.
+    """
+
+    head: Array
+    """int32[n_members] newest entry of each member, -1 for none"""
+    next: Array
+    """int32[capacity] the entry before, -1 for none"""
+    time_micros: Array
+    """int64[capacity]"""
+    code: Array
+    """int32[capacity] what was sent, or the channel that was opted out of"""
+    kind: Array
+    """uint8[capacity] `SEND` or `OPT_OUT`"""
+    sequence: Array
+    """int64[capacity] place in the logbook"""
+
+
+class LiveHistory:
+    """Sends and opt-outs since the snapshot.
+
+    Parameters
+    ----------
+    n_members
+        Number of members N; rows are places in the snapshot.
+    capacity
+        Entries to make room for at first; it doubles when full.
+
+    Notes
+    -----
+    All methods may be called from any thread. 29 bytes an entry, 4 a member.
+    """
+
+    def __init__(self, n_members: int, capacity: int = 1024) -> None:
+        if n_members < 1 or capacity < 1:
+            raise ValueError(f"n_members and capacity must be >= 1, got {n_members} and {capacity}")
+        self._lock = threading.RLock()
+        self._n_entries = 0
+        self._last_sequence = -1
+        self._codes: dict[SendName, int] = {}
+        self._vocabulary: list[SendName] = []
+        nothing = np.zeros(0, np.int32)
+        self._tables: tuple[Translates | None, int, CodeTables] = (None, 0, (nothing, nothing, nothing))
+        self._view = LiveView(
+            head=np.full(n_members, -1, np.int32),
+            next=np.full(capacity, -1, np.int32),
+            time_micros=np.zeros(capacity, np.int64),
+            code=np.zeros(capacity, np.int32),
+            kind=np.zeros(capacity, np.uint8),
+            sequence=np.zeros(capacity, np.int64),
+        )
+
+    @property
+    def lock(self) -> threading.RLock:
+        """The lock of all appends: hold it to check :meth:`heads` and append in one step."""
+        return self._lock
+
+    @property
+    def n_entries(self) -> int:
+        """Entries so far."""
+        return self._n_entries
+
+    @property
+    def vocabulary(self) -> tuple[SendName, ...]:
+        """What each code stands for."""
+        with self._lock:
+            return tuple(self._vocabulary)
+
+    def code(self, message: str, type: str, topic: str, channel: str) -> int:  # noqa: A002  # the field's word
+        """Give the code of something that is sent; a new one where it is new."""
+        name = (message, type, topic, channel)
+        code = self._codes.get(name)
+        if code is None:
+            with self._lock:
+                code = self._codes.setdefault(name, len(self._vocabulary))
+                if code == len(self._vocabulary):
+                    self._vocabulary.append(name)
+        return code
+
+    def channel_code(self, channel: str) -> int:
+        """Give the code of an opt-out of a channel, which is about no message."""
+        return self.code("", "", "", channel)
+
+    def append(self, row: int, time_micros: int, code: int, kind: int, sequence: int) -> None:
+        """Add one entry; as :meth:`extend`."""
+        self.extend(
+            np.array([row], np.int64),
+            np.array([time_micros], np.int64),
+            np.array([code], np.int32),
+            np.array([kind], np.uint8),
+            np.array([sequence], np.int64),
+        )
+
+    def extend(self, rows: Array, time_micros: Array, code: Array, kind: Array, sequence: Array) -> None:
+        """Add entries, the oldest first.
+
+        Parameters
+        ----------
+        rows
+            int64[n] rows of members; one may come several times.
+        time_micros
+            int64[n] when, microseconds since the Unix epoch.
+        code
+            int32[n] from :meth:`code` or :meth:`channel_code`.
+        kind
+            uint8[n] `SEND` or `OPT_OUT`.
+        sequence
+            int64[n] places in the logbook, >= 0.
+
+        Raises
+        ------
+        InvalidInput
+            Lengths differ, or a row, code, kind or sequence is out of range; nothing is added then.
+        NotReady
+            The history is full (2^31 - 1 entries): build a new snapshot.
+        """
+        with self._lock:
+            self._check(rows, time_micros, code, kind, sequence)
+            first, n_new = self._n_entries, len(rows)
+            if n_new == 0:
+                return
+            self._reserve(first + n_new)
+            view, entries = self._view, np.arange(first, first + n_new, dtype=np.int32)
+            view.time_micros[first : first + n_new] = time_micros
+            view.code[first : first + n_new] = code
+            view.kind[first : first + n_new] = kind
+            view.sequence[first : first + n_new] = sequence
+            # Chain the entries of a member: each links to the one before, the first to the member's old head.
+            order = np.argsort(rows, kind="stable")
+            members, chained = rows[order], entries[order]
+            begins = np.concatenate([[True], members[1:] != members[:-1]])
+            before = np.concatenate([[np.int32(-1)], chained[:-1]])
+            view.next[chained] = np.where(begins, view.head[members], before)
+            # Heads last: whoever follows one finds a whole entry.
+            ends = np.concatenate([begins[1:], [True]])
+            view.head[members[ends]] = chained[ends]
+            self._n_entries += n_new
+            self._last_sequence = max(self._last_sequence, int(sequence.max()))
+
+    def view(self) -> LiveView:
+        """Give the lists for reading, without a copy; arrays are read-only."""
+        return LiveView(*map(_read_only, self._view))
+
+    def heads(self, rows: Array) -> Array:
+        """Give the newest entry of members, int32[n], -1 for none: the same later means nothing was added."""
+        heads: Array = self._view.head[rows]
+        return heads
+
+    def last_sequence(self) -> int:
+        """Give the largest sequence of any entry, -1 for none."""
+        return self._last_sequence
+
+    def code_tables(self, catalog: Translates) -> CodeTables:
+        """Type, topic and channel of each code as places in a catalog, int32[n_codes]; -1 if not there.
+
+        Take the tables after the sequence that is decided at: they then know every code up to it.
+        """
+        with self._lock:
+            known, n_codes, tables = self._tables
+            if known is not catalog or n_codes != len(self._vocabulary):
+                tables = catalog.code_tables(self._vocabulary)
+                self._tables = (catalog, len(self._vocabulary), tables)
+            return tables
+
+    def _check(self, rows: Array, time_micros: Array, code: Array, kind: Array, sequence: Array) -> None:
+        given = {"rows": rows, "time_micros": time_micros, "code": code, "kind": kind, "sequence": sequence}
+        for name, values in given.items():
+            if values.shape != (len(rows),):
+                raise InvalidInput.of(name, f"must have {len(rows)} entries, one a row", values.shape)
+        ranges = {
+            "rows": len(self._view.head) - 1,
+            "code": len(self._vocabulary) - 1,
+            "kind": OPT_OUT,
+            "sequence": np.iinfo(np.int64).max,
+        }
+        for name, top in ranges.items():
+            values = given[name]
+            wrong = (values < 0) | (values > top)
+            if wrong.any():
+                place = int(wrong.argmax())
+                raise InvalidInput.of(name, f"must be in [0, {top}]", int(values[place]), f"at {place}")
+
+    def _reserve(self, n_entries: int) -> None:
+        """Make room. New arrays, heads included: views of the old ones then never lead past their ends."""
+        if n_entries > _MAX_ENTRIES:
+            raise NotReady(f"the live history is full at {_MAX_ENTRIES} entries: build a new snapshot")
+        old = self._view
+        capacity = len(old.next)
+        if n_entries <= capacity:
+            return
+        while capacity < n_entries:
+            capacity *= 2
+        self._view = LiveView(old.head.copy(), *(_grown(values, capacity) for values in old[1:]))
+
+
+def _grown(values: Array, capacity: int) -> Array:
+    out = np.zeros(capacity, values.dtype)
+    out[: len(values)] = values
+    return out
+
+
+def _read_only(values: Array) -> Array:
+    out = values[:]
+    out.flags.writeable = False
+    return out
