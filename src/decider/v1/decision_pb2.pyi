@@ -212,11 +212,12 @@ class ChosenMessage(google.protobuf.message.Message):
     """The channel it goes out on."""
     expected_incrementality: builtins.float
     """Posterior mean of the incrementality: the reward that sending this message
-    causes, compared with sending nothing. In units of reward.
+    causes, compared with sending nothing. In units of reward; NaN for policies
+    without a model.
     """
     standard_deviation: builtins.float
     """Posterior standard deviation of the incrementality, in units of reward; 0
-    or greater.
+    or greater, NaN for policies without a model.
     """
     propensity: builtins.float
     """Probability, given the member and the stratum, that the set holds this

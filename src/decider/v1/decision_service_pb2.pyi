@@ -247,8 +247,8 @@ class BatchHeader(google.protobuf.message.Message):
     more, otherwise INVALID_ARGUMENT.
     """
     whole_snapshot: builtins.bool
-    """Decide for every member of the snapshot, in its order. The header is then
-    the only request: members or `end` after it are INVALID_ARGUMENT.
+    """Decide for every member of the snapshot, in its order. The client then
+    closes its side after the header: anything more is INVALID_ARGUMENT.
     """
     result_format: decider.v1.run_pb2.ResultFormat.ValueType
     """What to return for each member."""
@@ -308,7 +308,7 @@ class BatchEnd(google.protobuf.message.Message):
     MEMBER_COUNT_FIELD_NUMBER: builtins.int
     member_count: builtins.int
     """Required. How many members were sent in all. Another number than the server
-    received is INVALID_ARGUMENT, and nothing of the run stays.
+    received is INVALID_ARGUMENT.
     """
     def __init__(
         self,

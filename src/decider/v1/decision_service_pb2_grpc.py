@@ -78,8 +78,9 @@ class DecisionServiceServicer(object):
         """Decides for many members in one run. The client sends a header, then chunks
         of members, then `end`; the server answers with `started`, results and
         progress while members still come in (with a volume: once all are there and
-        the price is found), and `summary` last. A client that closes its side
-        without `end`, or breaks off, abandons the run.
+        the price is found), and `summary` last. Every result is durable before it
+        is sent. A client that closes its side without `end`, or breaks off, abandons
+        the run: what is durable stays, and the same request goes on from there.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

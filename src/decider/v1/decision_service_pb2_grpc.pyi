@@ -43,8 +43,9 @@ class DecisionServiceStub:
     """Decides for many members in one run. The client sends a header, then chunks
     of members, then `end`; the server answers with `started`, results and
     progress while members still come in (with a volume: once all are there and
-    the price is found), and `summary` last. A client that closes its side
-    without `end`, or breaks off, abandons the run.
+    the price is found), and `summary` last. Every result is durable before it
+    is sent. A client that closes its side without `end`, or breaks off, abandons
+    the run: what is durable stays, and the same request goes on from there.
     """
 
     ExplainDecision: grpc.UnaryUnaryMultiCallable[
@@ -81,8 +82,9 @@ class DecisionServiceAsyncStub:
     """Decides for many members in one run. The client sends a header, then chunks
     of members, then `end`; the server answers with `started`, results and
     progress while members still come in (with a volume: once all are there and
-    the price is found), and `summary` last. A client that closes its side
-    without `end`, or breaks off, abandons the run.
+    the price is found), and `summary` last. Every result is durable before it
+    is sent. A client that closes its side without `end`, or breaks off, abandons
+    the run: what is durable stays, and the same request goes on from there.
     """
 
     ExplainDecision: grpc.aio.UnaryUnaryMultiCallable[
@@ -123,8 +125,9 @@ class DecisionServiceServicer(metaclass=abc.ABCMeta):
         """Decides for many members in one run. The client sends a header, then chunks
         of members, then `end`; the server answers with `started`, results and
         progress while members still come in (with a volume: once all are there and
-        the price is found), and `summary` last. A client that closes its side
-        without `end`, or breaks off, abandons the run.
+        the price is found), and `summary` last. Every result is durable before it
+        is sent. A client that closes its side without `end`, or breaks off, abandons
+        the run: what is durable stays, and the same request goes on from there.
         """
 
     @abc.abstractmethod

@@ -108,7 +108,7 @@ class RunStarted(google.protobuf.message.Message):
     """
     @property
     def candidates(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
-        """The candidates; the codes in result columns count from 0 in this list."""
+        """The candidates of the catalog, in its order."""
 
     def __init__(
         self,
@@ -193,10 +193,11 @@ class ResultColumns(google.protobuf.message.Message):
     RESUME_TOKEN_FIELD_NUMBER: builtins.int
     arrow_ipc: builtins.bytes
     """An Arrow IPC stream, uncompressed, one row a member in the order sent.
-    Columns: `decision_id`, `member_id`, `stratum` and for each place p of the
-    set, from 0, `candidate_<p>` (a code into RunStarted.candidates, null when
-    empty) with its `mean_<p>`, `sd_<p>` and `gain_<p>`; then `propensity` and
-    `propensity_hits` (null when it does not apply).
+    Columns: `decision_id`; `member_id`; `stratum` (holdout, explore, exploit);
+    four lists in the order assembled, empty when nothing is sent: `candidates`,
+    `marginal_gain`, `expected_incrementality`, `standard_deviation`;
+    `propensity` of the set (null while deferred); and
+    `expected_incremental_reward` of the set (NaN for policies without a model).
     """
     member_count: builtins.int
     """Members in this answer, at most the header's `max_members_per_answer`."""
@@ -356,7 +357,7 @@ class RunSummary(google.protobuf.message.Message):
     """See RunPriced.tie_cut."""
     expected_incremental_reward: builtins.float
     """Sum over the sent messages of the posterior mean of their marginal gain, in
-    units of reward.
+    units of reward. NaN for policies without a model.
     """
     cost: builtins.float
     """Sum of the costs of the sent messages, in the catalog's unit of cost."""

@@ -1,0 +1,115 @@
+"""Members and results as Arrow IPC bytes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.ipc
+
+from decider.decision.frame import result_frame
+from decider.decision.result import ResultChunk
+from decider.errors import InvalidInput, Violation
+from decider.service.ports import MemberIds
+from decider.service.requests import check_member_count
+
+_FIELD = "columns.arrow_ipc"
+_FILE_MAGIC = b"ARROW1"
+
+
+def read_members(arrow_ipc: bytes) -> MemberIds:
+    """Members from Arrow bytes: int64 [n], or n texts.
+
+    Foreign bytes are read by pyarrow and checked in full (offsets, UTF-8): Polars trusts what it reads.
+
+    Raises
+    ------
+    InvalidInput
+        When the bytes are no Arrow IPC, or are more or other than one column of ids.
+    """
+    try:
+        column = _member_column(arrow_ipc)
+    except (pa.ArrowException, OSError, ValueError, MemoryError, OverflowError) as error:
+        text = str(error).partition("\n")[0]
+        rule = f"must be an Arrow IPC stream or file, got {len(arrow_ipc)} bytes that are none: {text}"
+        raise InvalidInput([Violation(_FIELD, rule)]) from error
+    if column.null_count:
+        place = int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
+        raise InvalidInput.of(_FIELD, "must hold no nulls", None, f"at row {place}")
+    check_member_count(len(column), _FIELD)
+    if pa.types.is_int64(column.type):
+        return np.asarray(column.to_numpy(zero_copy_only=False), np.int64)
+    return list(column.to_pylist())
+
+
+def write_members(member_ids: pl.Series) -> bytes:
+    """The bytes that `read_members` takes; for clients."""
+    return _stream_bytes(member_ids.alias("member_id").to_frame())
+
+
+def write_results(chunk: ResultChunk, candidates: tuple[str, ...], run_id: str) -> bytes:
+    """Decisions as an Arrow stream; see :func:`decider.decision.frame.result_frame` for its columns."""
+    return _stream_bytes(result_frame(chunk, candidates, run_id))
+
+
+def read_results(arrow_ipc: bytes) -> pl.DataFrame:
+    """The table that `write_results` wrote; for clients, who trust their server."""
+    return pl.read_ipc_stream(io.BytesIO(arrow_ipc))
+
+
+def pieces(chunk: ResultChunk, max_members: int) -> Iterator[ResultChunk]:
+    """The chunk in consecutive pieces of at most `max_members`; only the last one carries its token."""
+    n_members = chunk.n_members
+    if n_members <= max_members:
+        yield chunk
+        return
+    for start in range(0, n_members, max_members):
+        part = slice(start, min(start + max_members, n_members))
+        yield replace(
+            chunk,
+            first_ordinal=chunk.first_ordinal + start,
+            rows=chunk.rows[part],
+            member_ids=chunk.member_ids[part],
+            stratum=chunk.stratum[part],
+            sets=chunk.sets[:, part],
+            mean=chunk.mean[:, part],
+            sd=chunk.sd[:, part],
+            gains=chunk.gains[:, part],
+            propensity=chunk.propensity[part],
+            propensity_hits=chunk.propensity_hits[part],
+            expected=chunk.expected[part],
+            history_sequence=chunk.history_sequence[part],
+            resume_token=chunk.resume_token if part.stop == n_members else "",
+        )
+
+
+def _member_column(arrow_ipc: bytes) -> Any:
+    open_ipc = pa.ipc.open_file if arrow_ipc.startswith(_FILE_MAGIC) else pa.ipc.open_stream
+    with open_ipc(pa.py_buffer(arrow_ipc)) as reader:
+        _check_schema(reader.schema)
+        table = reader.read_all()
+    table.validate(full=True)
+    column = table.column(0)
+    return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+
+
+def _check_schema(schema: Any) -> None:
+    if schema.names != ["member_id"]:
+        raise InvalidInput.of(_FIELD, "must have one column, member_id", list(schema.names)[:20])
+    kind = schema.field(0).type
+    checks = pa.types.is_int64, pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view
+    if not any(check(kind) for check in checks):
+        raise InvalidInput.of(f"{_FIELD}.member_id", "must be of type int64 or string", str(kind))
+
+
+def _stream_bytes(frame: pl.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    # Uncompressed: both sides of a local call are faster without. The oldest layout of strings is the one
+    # that every Arrow implementation reads.
+    frame.write_ipc_stream(buffer, compression="uncompressed", compat_level=pl.CompatLevel.oldest())
+    return buffer.getvalue()

@@ -1,0 +1,77 @@
+"""Put a service's parts together from its configuration: catalog, policies, snapshot, models, logbook, engine."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from decider.catalog import load_catalog
+from decider.clock import Clock, SystemClock
+from decider.config import Config
+from decider.decision.engine import Engine
+from decider.decision.parts import Parts, bind_parts
+from decider.decision.policy import load_policies
+from decider.logbook import Logbook
+from decider.members import Snapshot
+from decider.models import Registry
+from decider.service.archive import Archive
+
+
+@dataclass(frozen=True)
+class Composition:
+    """Everything a service works with; close it to let go of the log."""
+
+    config: Config
+    engine: Engine
+    registry: Registry
+    log: Logbook
+
+    def close(self) -> None:
+        """Finish what runs and commit what waits."""
+        self.engine.close()
+        self.log.close()
+
+    def __enter__(self) -> Composition:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def compose(config: Config, clock: Clock | None = None) -> Composition:
+    """Open everything that `config` names.
+
+    Raises
+    ------
+    InvalidInput, NotReady, CorruptArtifact
+        Naming the file, the field and the rule.
+    """
+    registry = Registry(config.path("models"))
+    parts = read_parts(config, registry)
+    log = Logbook.open(config.path("logbook"))
+    try:
+        archive = Archive(config.path("logbook") / "versions", registry)
+        archive.keep(parts)
+
+        def read_and_keep() -> Parts:
+            fresh = read_parts(config, registry)
+            archive.keep(fresh)
+            return fresh
+
+        threads = config.threads or os.cpu_count() or 1
+        engine = Engine(parts, log, clock or SystemClock(), threads, archive.recall, read_and_keep)
+    except BaseException:
+        log.close()
+        raise
+    return Composition(config, engine, registry, log)
+
+
+def read_parts(config: Config, registry: Registry) -> Parts:
+    """Read and bind the catalog, policies, snapshot and current models that `config` names."""
+    catalog = load_catalog(config.path("catalog"))
+    policies = load_policies(config.path("policies"))
+    snapshot = Snapshot.open(config.path("snapshot"))
+    published = set(registry.names())
+    wanted = {policy.model for policy in policies.policies.values() if policy.needs_model}
+    models = {name: registry.load(name) for name in sorted(wanted & published)}
+    return bind_parts(catalog, snapshot, policies, models)

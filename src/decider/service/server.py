@@ -1,0 +1,195 @@
+"""The server: services, health, reflection and metrics on one port, and how it comes to an end."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
+
+import grpc
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from decider.errors import InvalidInput
+from decider.service.decisions import DecisionService
+from decider.service.feedback import FeedbackService
+from decider.service.interceptor import CallInterceptor
+from decider.service.metrics import Metrics, MetricsPage
+from decider.service.models import ModelService
+from decider.service.ports import Engine, Registry
+from decider.service.settings import ServiceSettings
+from decider.v1 import (
+    decision_service_pb2,
+    decision_service_pb2_grpc,
+    feedback_service_pb2,
+    feedback_service_pb2_grpc,
+    model_service_pb2,
+    model_service_pb2_grpc,
+)
+
+SERVICES = tuple(
+    module.DESCRIPTOR.services_by_name[name].full_name
+    for module, name in (
+        (decision_service_pb2, "DecisionService"),
+        (feedback_service_pb2, "FeedbackService"),
+        (model_service_pb2, "ModelService"),
+    )
+)
+
+_log = structlog.get_logger(__name__)
+
+
+class Server:
+    """A gRPC server with its health and metrics. Made by :func:`build_server`.
+
+    Parameters
+    ----------
+    grpc_server
+        Not started yet.
+    port
+        The port that it is bound to.
+    health_servicer
+        Tells whether it serves.
+    metrics
+        What is counted.
+    settings
+        Limits.
+    """
+
+    def __init__(
+        self,
+        grpc_server: grpc.Server,
+        port: int,
+        health_servicer: health.HealthServicer,
+        metrics: Metrics,
+        settings: ServiceSettings,
+    ) -> None:
+        self.port, self.metrics = port, metrics
+        self._grpc, self._health, self._settings = grpc_server, health_servicer, settings
+        self._page: MetricsPage | None = None
+
+    @property
+    def metrics_port(self) -> int | None:
+        """Port of the Prometheus page; none when there is none."""
+        return None if self._page is None else self._page.port
+
+    def start(self) -> None:
+        """Take calls from now on."""
+        if self._settings.metrics_port is not None:
+            host = self._settings.listen.rpartition(":")[0]
+            self._page = MetricsPage(self.metrics, self._settings.metrics_port, host)
+        self._grpc.start()
+        for name in ("", *SERVICES):
+            self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        _log.info("serving", port=self.port, metrics_port=self.metrics_port)
+
+    def stop(self, grace_seconds: float | None = None) -> None:
+        """Take no more calls, let those under way finish for so long, then cut the rest off.
+
+        Parameters
+        ----------
+        grace_seconds
+            None takes the settings'.
+        """
+        self._health.enter_graceful_shutdown()
+        grace = self._settings.grace_seconds if grace_seconds is None else grace_seconds
+        self._grpc.stop(grace).wait()
+        if self._page is not None:
+            self._page.close()
+            self._page = None
+        _log.info("stopped", port=self.port)
+
+
+def build_server(engine: Engine, registry: Registry, settings: ServiceSettings) -> Server:
+    """Put the services on a port; :meth:`Server.start` begins to take calls.
+
+    Parameters
+    ----------
+    engine
+        Decides and logs.
+    registry
+        Keeps the models.
+    settings
+        Limits.
+
+    Raises
+    ------
+    InvalidInput
+        When the address cannot be bound.
+    """
+    metrics = Metrics()
+    # Every admitted call has a thread at once: waiting in a queue would only use up its deadline.
+    grpc_server = grpc.server(
+        ThreadPoolExecutor(settings.max_concurrent_rpcs, thread_name_prefix="call"),
+        interceptors=(CallInterceptor(metrics),),
+        maximum_concurrent_rpcs=settings.max_concurrent_rpcs,
+        options=_options(settings),
+    )
+    decision_service_pb2_grpc.add_DecisionServiceServicer_to_server(
+        DecisionService(engine, settings, metrics), grpc_server
+    )
+    feedback_service_pb2_grpc.add_FeedbackServiceServicer_to_server(
+        FeedbackService(engine, settings, metrics), grpc_server
+    )
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(engine, registry), grpc_server)
+    health_servicer = health.HealthServicer()
+    health_servicer.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
+    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, grpc_server)
+    if settings.reflection:
+        names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, grpc_server)
+    try:
+        port = grpc_server.add_insecure_port(settings.listen)
+    except RuntimeError as error:
+        rule = "must be an address and a free port of this machine"
+        raise InvalidInput.of("listen", rule, settings.listen) from error
+    return Server(grpc_server, port, health_servicer, metrics, settings)
+
+
+def serve(server: Server, reload: Callable[[], object], close: Callable[[], object]) -> None:
+    """Serve until SIGTERM or SIGINT; then finish the calls under way and close. SIGHUP reads the parts anew.
+
+    Parameters
+    ----------
+    server
+        Not started yet. Must be called in the main thread, since signals come there.
+    reload
+        Reads catalog, policies, snapshot and models anew; an error leaves the old ones in force.
+    close
+        Closes engine and log, after the last call.
+    """
+    told: SimpleQueue[int] = SimpleQueue()
+    numbers = signal.SIGTERM, signal.SIGINT, signal.SIGHUP
+    before = {number: signal.signal(number, lambda told_of, _frame: told.put(told_of)) for number in numbers}
+    try:
+        server.start()
+        while told.get() == signal.SIGHUP:
+            _reload(reload)
+    finally:
+        server.stop()
+        close()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _reload(reload: Callable[[], object]) -> None:
+    try:
+        reload()
+    except Exception as error:  # whatever is wrong with the new parts, the old ones keep serving
+        _log.error("reload refused", exc_info=error)
+    else:
+        _log.info("reloaded")
+
+
+def _options(settings: ServiceSettings) -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", settings.max_message_bytes),
+        ("grpc.max_send_message_length", settings.max_message_bytes),
+        ("grpc.so_reuseport", int(settings.reuse_port)),
+        # A client that vanished without a word is noticed, and its batch with it, within 80 s.
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ]

@@ -1,0 +1,41 @@
+"""A limit on what holds a thread for long."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from decider.errors import Overloaded
+
+
+class Slots:
+    """At most so many at once of what holds a thread for long.
+
+    Parameters
+    ----------
+    n_slots
+        How many.
+    what
+        What they are, for the error.
+    """
+
+    def __init__(self, n_slots: int, what: str) -> None:
+        self._free = threading.Semaphore(n_slots)
+        self._text = f"{n_slots} {what} are under way already, as many as are allowed: try again later"
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Hold a slot.
+
+        Raises
+        ------
+        Overloaded
+            When none is free.
+        """
+        if not self._free.acquire(blocking=False):
+            raise Overloaded(self._text)
+        try:
+            yield
+        finally:
+            self._free.release()
