@@ -84,8 +84,8 @@ def test_counts_do_not_depend_on_how_many_resamples_there_are():
 @pytest.mark.skipif(INTERPRETED, reason="five million counts take minutes without the compiler")
 @pytest.mark.parametrize("keys", ["neighbouring", "random"])
 def test_counts_are_poisson_and_independent(keys):
-    # Sums over n members of Poisson(1) counts: mean n, variance n, uncorrelated between resamples. Each of the
-    # three bounds is at 4.5 standard errors: a false alarm has probability 2e-5 in all.
+    # Sums over n members of Poisson(1) counts: mean n, variance n, uncorrelated between resamples. The three
+    # bounds are at 4.5 standard errors: a false alarm has probability 2e-5 in all.
     n, n_resamples = 2500, 2000
     g = np.random.default_rng(11)
     ones = np.ones(n)
