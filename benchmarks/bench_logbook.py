@@ -157,7 +157,8 @@ def segment(n: int) -> pl.DataFrame:
     for name in ("mean", "sd", "gain"):
         columns |= {f"{name}{place}": noise.normal(size=n).astype(np.float32) for place in range(3)}
     columns["propensity"] = pl.Series([None], dtype=pl.Float64).new_from_index(0, n)
-    columns["propensity_hits"] = pl.Series([None], dtype=pl.Int32).new_from_index(0, n)
+    columns["propensity_hits"] = np.full(n, -1, np.int32)
+    columns["expected"] = noise.normal(size=n).astype(np.float32)
     columns["history_sequence"] = np.zeros(n, np.int64)
     return pl.DataFrame(columns)
 
@@ -185,7 +186,7 @@ def _started(logbook: Logbook) -> str:
 def test_seal_segment(benchmark: BenchmarkFixture, logbook: Logbook) -> None:
     frame = segment(N_SEGMENT_ROWS)
     benchmark.pedantic(
-        lambda run_id: logbook.append_segment(run_id, 0, frame),
+        lambda run_id: logbook.commit_segment(logbook.seal_segment(run_id, 0, frame)).wait(),
         setup=lambda: ((_started(logbook),), {}),
         rounds=3,
     )
@@ -199,5 +200,5 @@ def test_write_parquet_only(benchmark: BenchmarkFixture, tmp_path: Path) -> None
 
 def test_one_bulk_decision(benchmark: BenchmarkFixture, logbook: Logbook) -> None:
     run_id = _started(logbook)
-    logbook.append_segment(run_id, 0, segment(N_SEGMENT_ROWS))
+    logbook.commit_segment(logbook.seal_segment(run_id, 0, segment(N_SEGMENT_ROWS))).wait()
     benchmark.pedantic(logbook.get_decision, args=(f"{run_id}-654321",), warmup_rounds=1, rounds=20)

@@ -42,7 +42,7 @@ def seal(logbook: Logbook, life: int) -> None:
     acknowledge(f"r {run.request_id}")
     count = 0
     while True:
-        logbook.append_segment(run.run_id, 50 * count, records.segment(50, 50 * count))
+        records.log_segment(logbook, run.run_id, 50 * count, records.segment(50, 50 * count))
         acknowledge(f"s {run.request_id} {50 * count}")
         count += 1
 

@@ -12,10 +12,12 @@ from decider.logbook.schema import (
     EventType,
     MemberId,
     RunRecord,
+    SegmentInfo,
     SetEntry,
     decision_id,
     run_id_of,
 )
+from decider.logbook.store import Logbook
 
 CANDIDATES = ["mens@email", "womens@email", "top@push"]
 HOUR = 3_600_000_000
@@ -84,6 +86,12 @@ def run(request_id: str = "bulk", **changes: object) -> RunRecord:
     return msgspec.structs.replace(record, **changes)
 
 
+def log_segment(logbook: Logbook, run_id: str, first: int, frame: pl.DataFrame) -> SegmentInfo:
+    """Seal, commit and wait."""
+    logbook.commit_segment(logbook.seal_segment(run_id, first, frame)).wait()
+    return next(info for info in logbook.segments(run_id) if info.first_ordinal == first)
+
+
 def segment(n: int, first: int = 0, *, places: int = 2, string_ids: bool = False) -> pl.DataFrame:
     """A segment whose row `i` is a function of ``first + i`` alone."""
     ordinal = np.arange(first, first + n, dtype=np.int64)
@@ -100,9 +108,14 @@ def segment(n: int, first: int = 0, *, places: int = 2, string_ids: bool = False
     for name in ("mean", "sd", "gain"):
         for place in range(places):
             columns[f"{name}{place}"] = (ordinal / 64 + place).astype(np.float32)
-    hits = pl.Series([None if value % 4 else 50 for value in ordinal.tolist()], dtype=pl.Int32)
+    hits = pl.Series([-1 if value % 4 else 50 for value in ordinal.tolist()], dtype=pl.Int32)
     propensity = pl.Series(
         [None if value % 5 == 4 and value % 4 else 0.5 for value in ordinal.tolist()], dtype=pl.Float64
     )
-    columns |= {"propensity": propensity, "propensity_hits": hits, "history_sequence": ordinal * 0 + 9}
+    columns |= {
+        "propensity": propensity,
+        "propensity_hits": hits,
+        "expected": (ordinal / 32).astype(np.float32),
+        "history_sequence": ordinal * 0 + 9,
+    }
     return pl.DataFrame(columns)

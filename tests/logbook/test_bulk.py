@@ -23,7 +23,9 @@ def test_segment_comes_back_after_reopening(tmp_path: Path, string_ids: bool) ->
     frames = [records.segment(300, first, string_ids=string_ids) for first in (0, 300)]
     with Logbook.open(tmp_path) as logbook:
         assert logbook.start_run(records.run()) == records.run()
-        sealed = [logbook.append_segment(RUN_ID, 300 * place, frame) for place, frame in enumerate(frames)]
+        sealed = [
+            records.log_segment(logbook, RUN_ID, 300 * place, frame) for place, frame in enumerate(frames)
+        ]
         assert [info.sequence for info in sealed] == [1, 2]
     with Logbook.open(tmp_path) as logbook:
         assert logbook.segments(RUN_ID) == sealed
@@ -37,7 +39,7 @@ def test_bulk_decision_is_put_together_again(tmp_path: Path) -> None:
     n = 200_000
     with Logbook.open(tmp_path) as logbook:
         logbook.start_run(records.run())
-        logbook.append_segment(RUN_ID, 10, records.segment(n, 10))
+        records.log_segment(logbook, RUN_ID, 10, records.segment(n, 10))
         found = logbook.get_decision(f"{RUN_ID}-100001")
         # 100001 % 3 = 2 messages, of candidates (100001 + place) % 3; 100001 % 4 = 1, so it was not replayed.
         gain = [float(np.float32(100001 / 64 + place)) for place in range(2)]
@@ -68,21 +70,22 @@ def test_run_is_priced_once_and_finished_once(tmp_path: Path) -> None:
     with Logbook.open(tmp_path) as logbook:
         logbook.start_run(records.run(theta=None, tie_cut=None))
         with pytest.raises(errors.InvalidInput, match="theta must be set before decisions are logged"):
-            logbook.append_segment(RUN_ID, 0, records.segment(3))
+            records.log_segment(logbook, RUN_ID, 0, records.segment(3))
         logbook.set_price(RUN_ID, 0.5, 2**64 - 1)
         logbook.set_price(RUN_ID, 0.5, 2**64 - 1)
         with pytest.raises(errors.Conflict, match=r"has the price 0\.5 already, got 0\.25"):
             logbook.set_price(RUN_ID, 0.25, 0)
         with pytest.raises(errors.InvalidInput, match="theta must be a number"):
             logbook.set_price(RUN_ID, float("nan"), 0)
-        logbook.append_segment(RUN_ID, 0, records.segment(3))
-        done = logbook.finish_run(RUN_ID, {"volume": 2})
-        assert done.finished
-        assert logbook.finish_run(RUN_ID, {"volume": 2}) == done
+        records.log_segment(logbook, RUN_ID, 0, records.segment(3))
+        logbook.finish_run(RUN_ID, {"volume": 2})
+        logbook.finish_run(RUN_ID, {"volume": 2})
+        done = logbook.run(RUN_ID)
+        assert (done.finished, done.summary) == (True, {"volume": 2})
         with pytest.raises(errors.Conflict, match="finished with another summary"):
             logbook.finish_run(RUN_ID, {"volume": 3})
         with pytest.raises(errors.Conflict, match="finished and takes no more"):
-            logbook.append_segment(RUN_ID, 3, records.segment(3, 3))
+            records.log_segment(logbook, RUN_ID, 3, records.segment(3, 3))
     with Logbook.open(tmp_path) as logbook:
         assert logbook.run(RUN_ID) == logbook.run(request_id="bulk") == done
         assert logbook.runs() == [done]
@@ -109,18 +112,39 @@ def test_request_id_is_of_one_body_and_one_kind(tmp_path: Path) -> None:
 def test_ordinals_are_logged_once(tmp_path: Path) -> None:
     with Logbook.open(tmp_path) as logbook:
         logbook.start_run(records.run())
-        first = logbook.append_segment(RUN_ID, 10, records.segment(10, 10))
-        assert logbook.append_segment(RUN_ID, 10, records.segment(10, 10)) == first
-        other = records.segment(10, 10).with_columns(history_sequence=pl.lit(8, pl.Int64))
-        with pytest.raises(errors.Conflict, match="was used before with other decisions"):
-            logbook.append_segment(RUN_ID, 10, other)
-        for start, n in ((0, 11), (19, 1), (5, 20), (10, 9)):
+        records.log_segment(logbook, RUN_ID, 10, records.segment(10, 10))
+        for start, n in ((10, 10), (0, 11), (19, 1), (5, 20), (10, 9)):
             with pytest.raises(errors.Conflict, match=r"reaches into the ordinals 10\.\.19"):
-                logbook.append_segment(RUN_ID, start, records.segment(n, start))
-        logbook.append_segment(RUN_ID, 20, records.segment(5, 20))
-        logbook.append_segment(RUN_ID, 0, records.segment(10, 0))
+                records.log_segment(logbook, RUN_ID, start, records.segment(n, start))
+        records.log_segment(logbook, RUN_ID, 20, records.segment(5, 20))
+        records.log_segment(logbook, RUN_ID, 0, records.segment(10, 0))
         assert [info.first_ordinal for info in logbook.segments(RUN_ID)] == [0, 10, 20]
         assert [info.sequence for info in logbook.segments(RUN_ID)] == [3, 1, 2]
+
+
+def test_sealed_segment_is_committed_or_discarded(tmp_path: Path) -> None:
+    with Logbook.open(tmp_path) as logbook:
+        logbook.start_run(records.run())
+        sealed = logbook.seal_segment(RUN_ID, 0, records.segment(10))
+        assert not logbook.has_decision(f"{RUN_ID}-0")
+        with pytest.raises(
+            errors.Conflict, match=r"reaches into the ordinals 0\.\.9 that are logged or about"
+        ):
+            logbook.seal_segment(RUN_ID, 5, records.segment(10, 5))
+        with pytest.raises(errors.Conflict, match="has a segment that is sealed and not logged yet"):
+            logbook.finish_run(RUN_ID, {})
+        logbook.discard_segment(sealed)
+        assert list((tmp_path / "segments").iterdir()) == []
+        with pytest.raises(errors.Conflict, match="is not sealed and waiting"):
+            logbook.commit_segment(sealed)
+        again = logbook.seal_segment(RUN_ID, 0, records.segment(20))
+        ticket = logbook.commit_segment(again)
+        for settle in (logbook.commit_segment, logbook.discard_segment):
+            with pytest.raises(errors.Conflict, match="is not sealed and waiting"):
+                settle(again)
+        ticket.wait()
+        assert ticket.sequence == 1
+        assert logbook.verify() == 20
 
 
 def test_threads_seal_segments_of_one_run(tmp_path: Path) -> None:
@@ -128,7 +152,9 @@ def test_threads_seal_segments_of_one_run(tmp_path: Path) -> None:
         logbook.start_run(records.run())
         firsts = [50 * place for place in range(20)]
         list(
-            pool.map(lambda first: logbook.append_segment(RUN_ID, first, records.segment(50, first)), firsts)
+            pool.map(
+                lambda first: records.log_segment(logbook, RUN_ID, first, records.segment(50, first)), firsts
+            )
         )
         assert sorted(info.sequence for info in logbook.segments(RUN_ID)) == list(range(1, 21))
         assert logbook.verify() == 1_000
@@ -155,7 +181,7 @@ def change(name: str, values: object, dtype: pl.DataType | type[pl.DataType]) ->
         (change("propensity", [0.5, 0.0, None], pl.Float64), r"propensity must be in .*, got 0\.0 at row 1"),
         (change("propensity", [0.5, float("nan"), 1.0], pl.Float64), "propensity .* got nan at row 1"),
         (change("propensity", [0.5, 1.5, 1.0], pl.Float64), r"propensity .* got 1\.5 at row 1"),
-        (change("propensity_hits", [1, -1, None], pl.Int32), "propensity_hits must be >= 0, got -1 at row 1"),
+        (change("propensity_hits", [1, -2, -1], pl.Int32), "propensity_hits must be >= -1, got -2 at row 1"),
         (change("member_id", [1.0, 2.0, 3.0], pl.Float64), "member_id must be of type Int64, got Float64"),
     ],
 )  # fmt: skip
@@ -163,7 +189,7 @@ def test_wrong_segment_is_refused(tmp_path: Path, frame: pl.DataFrame, match: st
     with Logbook.open(tmp_path) as logbook:
         logbook.start_run(records.run())
         with pytest.raises(errors.InvalidInput, match=match):
-            logbook.append_segment(RUN_ID, 0, frame)
+            records.log_segment(logbook, RUN_ID, 0, frame)
         assert logbook.segments() == []
         assert list((tmp_path / "segments").iterdir()) == []
 
@@ -171,7 +197,7 @@ def test_wrong_segment_is_refused(tmp_path: Path, frame: pl.DataFrame, match: st
 def test_unacknowledged_files_are_removed_at_open(tmp_path: Path) -> None:
     with Logbook.open(tmp_path) as logbook:
         logbook.start_run(records.run())
-        info = logbook.append_segment(RUN_ID, 0, records.segment(10))
+        info = records.log_segment(logbook, RUN_ID, 0, records.segment(10))
     folder = tmp_path / "segments"
     (folder / f"{RUN_ID}-{10:018d}.parquet").write_bytes((folder / info.file).read_bytes())
     (folder / f".{info.file}.12.tmp").write_bytes(b"half")
@@ -179,7 +205,7 @@ def test_unacknowledged_files_are_removed_at_open(tmp_path: Path) -> None:
         assert len(list(folder.iterdir())) == 3
     with Logbook.open(tmp_path) as logbook:
         assert [path.name for path in folder.iterdir()] == [info.file]
-        logbook.append_segment(RUN_ID, 10, records.segment(10, 10))
+        records.log_segment(logbook, RUN_ID, 10, records.segment(10, 10))
         assert logbook.verify() == 20
 
 
@@ -194,7 +220,7 @@ def test_unacknowledged_files_are_removed_at_open(tmp_path: Path) -> None:
 def test_damaged_segment_is_refused_by_name(tmp_path: Path, damage: object, why: str) -> None:
     with Logbook.open(tmp_path) as logbook:
         logbook.start_run(records.run())
-        info = logbook.append_segment(RUN_ID, 0, records.segment(1000))
+        info = records.log_segment(logbook, RUN_ID, 0, records.segment(1000))
         logbook.read_segment(info)
         damage(tmp_path / "segments" / info.file)  # type: ignore[operator]
         with pytest.raises(errors.CorruptArtifact, match=rf"{info.file} is refused: {why}"):
@@ -213,7 +239,7 @@ def test_bulk_sends_are_in_the_history(tmp_path: Path) -> None:
     with Logbook.open(tmp_path) as logbook:
         logbook.append_decision(records.decision())
         logbook.start_run(records.run())
-        logbook.append_segment(RUN_ID, 0, records.segment(3))
+        records.log_segment(logbook, RUN_ID, 0, records.segment(3))
         # Row 0 sends nothing, row 1 candidate 1, row 2 candidates 2 and 0.
         expected = [
             (7, "mens@email", 1),
@@ -231,7 +257,7 @@ def test_bulk_sends_are_in_the_history(tmp_path: Path) -> None:
 def test_frame_of_a_segment_tells_what_single_decisions_would(tmp_path: Path) -> None:
     with Logbook.open(tmp_path) as logbook:
         logbook.start_run(records.run())
-        logbook.append_segment(RUN_ID, 0, records.segment(60))
+        records.log_segment(logbook, RUN_ID, 0, records.segment(60))
         (frame,) = logbook.decision_frames()
         for row in frame.iter_rows(named=True):
             found = logbook.get_decision(row["decision_id"])

@@ -243,6 +243,14 @@ def test_history_tells_sends_and_opt_outs_in_order(tmp_path: Path) -> None:
         assert [entry.sequence for entry in late] == [3, 5, 5, 7]
 
 
+def test_history_holds_what_is_still_queued(tmp_path: Path) -> None:
+    with Logbook.open(tmp_path) as logbook:
+        for count in range(1, 50):
+            logbook.append_decision(records.decision(f"r{count}"))
+            assert sum(1 for _ in logbook.history_entries()) == count
+            assert logbook.last_sequence == count
+
+
 def test_frames_hold_every_decision_and_event(tmp_path: Path) -> None:
     with Logbook.open(tmp_path) as logbook:
         logbook.append_decision(records.decision("r1", sent=("mens@email", "top@push")))

@@ -6,15 +6,16 @@ import math
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 from zlib import crc32
 
 import msgspec
 import polars as pl
 
 from decider import errors
-from decider.logbook.commit import GroupCommit
+from decider.logbook.commit import GroupCommit, Ticket
 from decider.logbook.database import Readers, checked_body
-from decider.logbook.schema import DecisionRecord, MemberId, RunRecord, SegmentInfo, run_id_of
+from decider.logbook.schema import DecisionRecord, MemberId, RunRecord, SealedSegment, SegmentInfo, run_id_of
 from decider.logbook.segments import SegmentFiles, check_segment, decision_of_row, n_places
 
 _ADD_RUN = "INSERT INTO runs (run_id, crc, body) VALUES (?, ?, ?)"
@@ -22,6 +23,21 @@ _CHANGE_RUN = "UPDATE runs SET crc = ?, body = ? WHERE run_id = ?"
 _ADD_SEGMENT = """INSERT INTO segments (sequence, run_id, first_ordinal, n_rows, file, n_bytes, sha256)
     VALUES (?, ?, ?, ?, ?, ?, ?)"""
 _SEGMENTS = "SELECT run_id, first_ordinal, n_rows, sequence, file, n_bytes, sha256 FROM segments"
+
+
+class _Span(NamedTuple):
+    """Ordinals of one run: ``first .. end - 1``."""
+
+    run_id: str
+    first: int
+    end: int
+
+    @classmethod
+    def of(cls, info: SegmentInfo) -> _Span:
+        return cls(info.run_id, info.first_ordinal, info.first_ordinal + info.n_rows)
+
+
+_LOGGING = Ticket.stored(0)
 
 
 class BulkRuns:
@@ -40,7 +56,8 @@ class BulkRuns:
         self._database = database
         self._readers = readers
         self._changing = threading.Lock()
-        self._sealing: list[tuple[str, int, int]] = []
+        # Ordinals between their seal and their commit; with a ticket once the commit is queued.
+        self._reserved: dict[_Span, Ticket | None] = {}
 
     def recover(self) -> list[str]:
         """Remove the segment files that were never acknowledged; return their names."""
@@ -74,7 +91,7 @@ class BulkRuns:
             commits.submit(_ADD_RUN, [(run.run_id, crc32(body), body)], numbered=False).wait()
         return run
 
-    def set_price(self, commits: GroupCommit, run_id: str, theta: float, tie_cut: int) -> RunRecord:
+    def set_price(self, commits: GroupCommit, run_id: str, theta: float, tie_cut: int) -> None:
         """Set a run's price; the same price again changes nothing.
 
         Raises
@@ -91,29 +108,20 @@ class BulkRuns:
         with self._changing:
             run = self.get(run_id)
             if (run.theta, run.tie_cut) == (theta, tie_cut):
-                return run
+                return
             if run.theta is not None:
                 raise errors.Conflict("run_id", run_id, f"has the price {run.theta} already, got {theta}")
-            return self._change(commits, msgspec.structs.replace(run, theta=theta, tie_cut=tie_cut))
+            self._change(commits, msgspec.structs.replace(run, theta=theta, tie_cut=tie_cut))
 
-    def append(
-        self, commits: GroupCommit, run_id: str, first_ordinal: int, frame: pl.DataFrame
-    ) -> SegmentInfo:
-        """Seal decisions as one segment; durable on return. The same segment again gives the stored one.
+    def seal(self, run_id: str, first_ordinal: int, frame: pl.DataFrame) -> SealedSegment:
+        """Write decisions to a file and reserve their ordinals; nothing is logged before :meth:`commit`.
 
         Several threads may seal segments of one run at once.
-
-        Parameters
-        ----------
-        first_ordinal
-            Ordinal of the first row; segments may come in any order but never overlap.
-        frame
-            Columns as in :mod:`decider.logbook.segments`.
 
         Raises
         ------
         errors.Conflict
-            Some of these ordinals are logged already with other content, or the run is finished.
+            Some of these ordinals are logged or about to be, or the run is finished.
         errors.InvalidInput
             The frame breaks a rule, or the run has no price yet.
         errors.Unavailable
@@ -121,34 +129,38 @@ class BulkRuns:
         """
         run = self.get(run_id)
         check_segment(frame, run, first_ordinal)
-        span = (run_id, first_ordinal, first_ordinal + frame.height)
+        span = _Span(run_id, first_ordinal, first_ordinal + frame.height)
         with self._changing:
-            for info in self.segments(run_id):
-                if info.first_ordinal == first_ordinal and info.n_rows == frame.height:
-                    if self.files.read(info).equals(frame):
-                        return info
-                    raise errors.Conflict(
-                        "first_ordinal", first_ordinal, "was used before with other decisions"
-                    )
-                self._refuse_overlap(span, (run_id, info.first_ordinal, info.first_ordinal + info.n_rows))
-            for other in self._sealing:
-                self._refuse_overlap(span, other)
-            if self.get(run_id).finished:
-                raise errors.Conflict("run_id", run_id, "is finished and takes no more decisions")
-            self._sealing.append(span)
+            self._reserve(span)
         try:
-            info = self.files.seal(run, first_ordinal, frame)
-            row = (run_id, first_ordinal, info.n_rows, info.file, info.n_bytes, info.sha256)
-            ticket = commits.submit(_ADD_SEGMENT, [row], numbered=True)
-            ticket.wait()
-        except OSError as cause:
-            raise errors.Unavailable(f"logbook cannot seal a segment: {cause}") from cause
-        finally:
+            return SealedSegment(self.files.seal(run, first_ordinal, frame))
+        except BaseException as cause:
             with self._changing:
-                self._sealing.remove(span)
-        return msgspec.structs.replace(info, sequence=ticket.sequence)
+                del self._reserved[span]
+            if isinstance(cause, OSError):
+                raise errors.Unavailable(f"logbook cannot seal a segment: {cause}") from cause
+            raise
 
-    def finish(self, commits: GroupCommit, run_id: str, summary: dict[str, object]) -> RunRecord:
+    def commit(self, commits: GroupCommit, sealed: SealedSegment) -> Ticket:
+        """Queue a sealed segment for the log; its decisions are logged once the ticket's wait returns."""
+        info, span = sealed.info, _Span.of(sealed.info)
+        with self._changing:
+            if self._reserved.get(span, _LOGGING) is not None:
+                raise errors.Conflict("first_ordinal", info.first_ordinal, "is not sealed and waiting")
+            row = (info.run_id, info.first_ordinal, info.n_rows, info.file, info.n_bytes, info.sha256)
+            ticket = self._reserved[span] = commits.submit(_ADD_SEGMENT, [row], numbered=True)
+        return ticket
+
+    def discard(self, sealed: SealedSegment) -> None:
+        """Remove a sealed segment that was not committed, and free its ordinals."""
+        span = _Span.of(sealed.info)
+        with self._changing:
+            if self._reserved.get(span, _LOGGING) is not None:
+                raise errors.Conflict("first_ordinal", span.first, "is not sealed and waiting")
+            self.files.remove(sealed.info)
+            del self._reserved[span]
+
+    def finish(self, commits: GroupCommit, run_id: str, summary: dict[str, object]) -> None:
         """Close a run; durable on return. Closing it again with the same summary changes nothing.
 
         Raises
@@ -161,10 +173,11 @@ class BulkRuns:
             if run.finished:
                 if run.summary != summary:
                     raise errors.Conflict("run_id", run_id, "is finished with another summary")
-                return run
-            if any(sealing == run_id for sealing, _, _ in self._sealing):
-                raise errors.Conflict("run_id", run_id, "has a segment that is being sealed")
-            return self._change(commits, msgspec.structs.replace(run, finished=True, summary=summary))
+                return
+            self._forget_durable()
+            if any(span.run_id == run_id for span in self._reserved):
+                raise errors.Conflict("run_id", run_id, "has a segment that is sealed and not logged yet")
+            self._change(commits, msgspec.structs.replace(run, finished=True, summary=summary))
 
     def find(self, run_id: str) -> RunRecord | None:
         """Return a run, None if there is none."""
@@ -213,24 +226,31 @@ class BulkRuns:
         for member_id, count, *row in sent.iter_rows():
             yield member_id, row[:count]
 
-    def _change(self, commits: GroupCommit, run: RunRecord) -> RunRecord:
+    def _reserve(self, span: _Span) -> None:
+        self._forget_durable()
+        for other in [*self._reserved, *map(_Span.of, self.segments(span.run_id))]:
+            if span.run_id == other.run_id and span.first < other.end and other.first < span.end:
+                rule = (
+                    f"reaches into the ordinals {other.first}..{other.end - 1} that are logged or about to be"
+                )
+                raise errors.Conflict("first_ordinal", span.first, rule)
+        if self.get(span.run_id).finished:
+            raise errors.Conflict("run_id", span.run_id, "is finished and takes no more decisions")
+        self._reserved[span] = None
+
+    def _forget_durable(self) -> None:
+        durable = [span for span, ticket in self._reserved.items() if ticket is not None and ticket.durable]
+        for span in durable:
+            del self._reserved[span]
+
+    def _change(self, commits: GroupCommit, run: RunRecord) -> None:
         body = msgspec.msgpack.encode(run)
         commits.submit(_CHANGE_RUN, [(crc32(body), body, run.run_id)], numbered=False).wait()
-        return run
 
     def _decoded(self, run_id: str, crc: int, body: bytes) -> RunRecord:
         return msgspec.msgpack.decode(
             checked_body(self._database, f"run {run_id}", crc, body), type=RunRecord
         )
-
-    @staticmethod
-    def _refuse_overlap(span: tuple[str, int, int], other: tuple[str, int, int]) -> None:
-        if span[0] == other[0] and span[1] < other[2] and other[1] < span[2]:
-            raise errors.Conflict(
-                "first_ordinal",
-                span[1],
-                f"reaches into the ordinals {other[1]}..{other[2] - 1} that are logged",
-            )
 
 
 def _info(row: tuple[object, ...]) -> SegmentInfo:

@@ -139,6 +139,16 @@ class GroupCommit:
             self._changed.notify()
         return ticket
 
+    def flush(self) -> None:
+        """Return once everything queued before this call is on disk.
+
+        Raises
+        ------
+        errors.Unavailable
+            A commit failed.
+        """
+        self.submit("", [], numbered=False).wait()
+
     def close(self) -> None:
         """Commit what waits, stop the thread, close the connection; a second call does nothing."""
         with self._changed:

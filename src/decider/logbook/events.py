@@ -72,7 +72,8 @@ class Events:
             for sequence, i in enumerate(new, first_sequence)
             for entry in history_of_event(sequence, events[i], decisions[i])
         ]
-        return EventResult(len(new), len(events) - len(new), history)
+        last_sequence = first_sequence + len(new) - 1 if new else 0
+        return EventResult(len(new), len(events) - len(new), history, last_sequence)
 
     def _decision_to_silence(self, place: int, event: EventRecord) -> DecisionRecord | None:
         if event.type not in OPT_OUTS or event.decision_id is None:

@@ -132,7 +132,7 @@ def _segment_frame(run: RunRecord, info: SegmentInfo, segment: pl.DataFrame) -> 
         "propensity",
         pl.when(pl.col("propensity").is_null())
         .then(pl.lit("deferred"))
-        .when(pl.col("propensity_hits").is_null())
+        .when(pl.col("propensity_hits") < 0)
         .then(pl.lit("exact"))
         .otherwise(pl.lit("replayed"))
         .alias("propensity_kind"),

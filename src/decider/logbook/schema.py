@@ -31,7 +31,9 @@ class SetEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sd: float
     """Standard deviation of the incrementality, in reward."""
     gain: float
-    """What it adds to the set at its place, without fatigue and same-topic penalty; NaN if not assembled."""
+    """What it adds to the set at its place, fatigue and same-topic penalty taken off."""
+    propensity: float | None = None
+    """Probability that the set holds this candidate; None where it was not computed."""
 
 
 class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -153,6 +155,12 @@ class SegmentInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     sha256: str
 
 
+class SealedSegment(NamedTuple):
+    """A segment whose file is on disk and which is not in the log yet: commit it or discard it."""
+
+    info: SegmentInfo
+
+
 class HistoryKind(IntEnum):
     """What an entry of the member's history is."""
 
@@ -177,6 +185,8 @@ class EventResult(NamedTuple):
     n_duplicate: int
     history: list[HistoryEntry]
     """What the new events add to the members' histories."""
+    sequence: int
+    """Sequence number of the last new event; 0 when all were duplicates."""
 
 
 def run_id_of(request_id: str) -> str:

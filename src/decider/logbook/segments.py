@@ -4,7 +4,8 @@ Columns (``M`` places, ``M`` read from the frame; integer codes index the run's 
 
     ordinal i64 · member_id i64 or str · stratum u8 · n_messages u8
     c0..c{M-1} i16 (-1 = empty place) · mean0.. f32 · sd0.. f32 · gain0.. f32
-    propensity f64 (null = deferred) · propensity_hits i32 (null = not replayed) · history_sequence i64
+    propensity f64 (null = deferred) · propensity_hits i32 (-1 = not replayed) · expected f32
+    history_sequence i64
 """
 
 from __future__ import annotations
@@ -64,6 +65,10 @@ class SegmentFiles:
                 n_bytes=view.nbytes,
                 sha256=hashlib.sha256(view).hexdigest(),
             )
+
+    def remove(self, info: SegmentInfo) -> None:
+        """Remove a sealed file that the database does not know."""
+        (self._directory / info.file).unlink()
 
     def recover(self, known: set[str]) -> list[str]:
         """Remove what a crash left: half-written files, and sealed ones that were never acknowledged.
@@ -169,18 +174,18 @@ def decision_of_row(run: RunRecord, row: Mapping[str, Any]) -> DecisionRecord:
         ],
         propensity=row["propensity"],
         propensity_kind=propensity_kind(row["propensity"], row["propensity_hits"]),
-        propensity_draws=0 if row["propensity_hits"] is None else run.propensity_draws,
-        propensity_hits=row["propensity_hits"] or 0,
+        propensity_draws=run.propensity_draws if row["propensity_hits"] >= 0 else 0,
+        propensity_hits=max(row["propensity_hits"], 0),
         history_sequence=row["history_sequence"],
         channels=run.channels,
     )
 
 
-def propensity_kind(propensity: float | None, hits: int | None) -> PropensityKind:
+def propensity_kind(propensity: float | None, hits: int) -> PropensityKind:
     """Say how a segment's propensity came about."""
     if propensity is None:
         return "deferred"
-    return "exact" if hits is None else "replayed"
+    return "exact" if hits < 0 else "replayed"
 
 
 def check_segment(frame: pl.DataFrame, run: RunRecord, first_ordinal: int) -> None:
@@ -221,11 +226,16 @@ def _schema(places: int, id_type: type[pl.DataType]) -> dict[str, pl.DataType | 
     }
     for name, dtype in (("c", pl.Int16), ("mean", pl.Float32), ("sd", pl.Float32), ("gain", pl.Float32)):
         columns |= {f"{name}{place}": dtype for place in range(places)}
-    return columns | {"propensity": pl.Float64, "propensity_hits": pl.Int32, "history_sequence": pl.Int64}
+    return columns | {
+        "propensity": pl.Float64,
+        "propensity_hits": pl.Int32,
+        "expected": pl.Float32,
+        "history_sequence": pl.Int64,
+    }
 
 
 def _check_values(frame: pl.DataFrame, places: int, n_candidates: int, first_ordinal: int) -> None:
-    never_null = [name for name in frame.columns if not name.startswith("propensity")]
+    never_null = [name for name in frame.columns if name != "propensity"]
     rules: list[tuple[str, str, pl.Expr]] = [
         (
             "ordinal",
@@ -240,7 +250,7 @@ def _check_values(frame: pl.DataFrame, places: int, n_candidates: int, first_ord
             # NaN is larger than every number to Polars, so the second rule refuses it.
             ~((pl.col("propensity") > 0) & (pl.col("propensity") <= 1)),
         ),
-        ("propensity_hits", "must be >= 0", pl.col("propensity_hits") < 0),
+        ("propensity_hits", "must be >= -1", pl.col("propensity_hits") < -1),
     ]
     rules += [(name, "must not be null", pl.col(name).is_null()) for name in never_null]
     for place in range(places):

@@ -33,9 +33,10 @@ class Appended(NamedTuple):
         """The decision's sequence number, given when it was queued."""
         return self.ticket.sequence
 
-    def wait(self, timeout: float | None = None) -> None:
-        """Return once the decision is on disk; see :meth:`Ticket.wait`."""
+    def wait(self, timeout: float | None = None) -> DecisionRecord:
+        """Return the record once it is on disk; see :meth:`Ticket.wait`."""
         self.ticket.wait(timeout)
+        return self.record
 
 
 class Singles:

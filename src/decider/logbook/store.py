@@ -21,7 +21,7 @@ import polars as pl
 
 from decider import errors
 from decider.logbook.bulk import BulkRuns
-from decider.logbook.commit import GroupCommit
+from decider.logbook.commit import GroupCommit, Ticket
 from decider.logbook.database import DATABASE_NAME, Readers, lock_directory, open_writer
 from decider.logbook.durable import sync_directory
 from decider.logbook.events import Events
@@ -34,6 +34,7 @@ from decider.logbook.schema import (
     EventResult,
     HistoryEntry,
     RunRecord,
+    SealedSegment,
     SegmentInfo,
     run_id_of,
 )
@@ -207,17 +208,27 @@ class Logbook:
                 raise errors.Conflict("request_id", run.request_id, "was used before by a single decision")
             return self._bulk.start(commits, run)
 
-    def set_price(self, run_id: str, theta: float, tie_cut: int) -> RunRecord:
+    def set_price(self, run_id: str, theta: float, tie_cut: int) -> None:
         """Set the price of a run, once; see :meth:`BulkRuns.set_price`."""
-        return self._bulk.set_price(self._writer(), run_id, theta, tie_cut)
+        self._bulk.set_price(self._writer(), run_id, theta, tie_cut)
 
-    def append_segment(self, run_id: str, first_ordinal: int, frame: pl.DataFrame) -> SegmentInfo:
-        """Seal a run's decisions from `first_ordinal` on; see :meth:`BulkRuns.append`."""
-        return self._bulk.append(self._writer(), run_id, first_ordinal, frame)
+    def seal_segment(self, run_id: str, first_ordinal: int, frame: pl.DataFrame) -> SealedSegment:
+        """Write a run's decisions from `first_ordinal` on to a file; see :meth:`BulkRuns.seal`."""
+        self._writer()
+        return self._bulk.seal(run_id, first_ordinal, frame)
 
-    def finish_run(self, run_id: str, summary: dict[str, object]) -> RunRecord:
+    def commit_segment(self, sealed: SealedSegment) -> Ticket:
+        """Queue a sealed segment; its sequence number comes at once. See :meth:`BulkRuns.commit`."""
+        return self._bulk.commit(self._writer(), sealed)
+
+    def discard_segment(self, sealed: SealedSegment) -> None:
+        """Take back a sealed segment that was not committed; see :meth:`BulkRuns.discard`."""
+        self._writer()
+        self._bulk.discard(sealed)
+
+    def finish_run(self, run_id: str, summary: dict[str, object]) -> None:
         """Close a run with its summary; see :meth:`BulkRuns.finish`."""
-        return self._bulk.finish(self._writer(), run_id, summary)
+        self._bulk.finish(self._writer(), run_id, summary)
 
     def run(self, run_id: str | None = None, *, request_id: str | None = None) -> RunRecord:
         """Return a run by its id or by the id of its request.
@@ -253,7 +264,12 @@ class Logbook:
         return int(self._readers.rows(_LAST_SEQUENCE)[0][0])
 
     def history_entries(self, since_micros: int = 0) -> Iterator[HistoryEntry]:
-        """Yield what members were sent and what they opted out of; see :func:`history.history_entries`."""
+        """Yield what members were sent and what they opted out of; see :func:`history.history_entries`.
+
+        Everything appended before this call is among it.
+        """
+        if self._commits is not None:
+            self._commits.flush()
         return history_entries(self._readers, self._database, self._bulk, self.get_decision, since_micros)
 
     def decision_frames(self, since_micros: int = 0) -> Iterator[pl.DataFrame]:
