@@ -17,6 +17,7 @@ ContextValue = bool | int | float | str | None
 PropensityKind = Literal["exact", "replayed", "deferred"]
 
 RUN_ID_LENGTH = 24
+_MAX_ORDINAL_DIGITS = 18
 MAX_MICROS = 2**63 - 1
 """Times end where a signed 64-bit integer does."""
 
@@ -197,3 +198,11 @@ def run_id_of(request_id: str) -> str:
 def decision_id(request_id: str, ordinal: int = 0) -> str:
     """Id of the decision at `ordinal` of a request: a pure function of both, so that a retry finds it."""
     return f"{run_id_of(request_id)}-{ordinal}"
+
+
+def decision_id_parts(decision_id: str) -> tuple[str, int]:
+    """Give a decision id's run id and ordinal; the ordinal is -1 where no decision can have such an id."""
+    run_id, _, ordinal = decision_id.partition("-")
+    plain = ordinal.isascii() and ordinal.isdigit() and len(ordinal) <= _MAX_ORDINAL_DIGITS
+    right = plain and str(int(ordinal)) == ordinal and len(run_id) == RUN_ID_LENGTH
+    return run_id, int(ordinal) if right else -1

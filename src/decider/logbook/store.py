@@ -28,7 +28,6 @@ from decider.logbook.events import Events
 from decider.logbook.frames import decision_frames, event_frames
 from decider.logbook.history import history_entries
 from decider.logbook.schema import (
-    RUN_ID_LENGTH,
     DecisionRecord,
     EventRecord,
     EventResult,
@@ -36,6 +35,7 @@ from decider.logbook.schema import (
     RunRecord,
     SealedSegment,
     SegmentInfo,
+    decision_id_parts,
     run_id_of,
 )
 from decider.logbook.singles import Appended, Singles, check_single
@@ -44,7 +44,6 @@ _LAST_SEQUENCE = """SELECT max(
     (SELECT coalesce(max(sequence), 0) FROM decisions),
     (SELECT coalesce(max(sequence), 0) FROM events),
     (SELECT coalesce(max(sequence), 0) FROM segments))"""
-_MAX_ORDINAL_DIGITS = 18
 
 
 class Logbook:
@@ -162,7 +161,7 @@ class Logbook:
         errors.CorruptArtifact
             It is stored in a segment that is missing or changed.
         """
-        run_id, ordinal = _parts(decision_id)
+        run_id, ordinal = decision_id_parts(decision_id)
         record = self._singles.durable(run_id) if ordinal == 0 else None
         if record is None and ordinal >= 0:
             record = self._bulk.decision(run_id, ordinal)
@@ -172,7 +171,7 @@ class Logbook:
 
     def has_decision(self, decision_id: str) -> bool:
         """Tell whether a decision is logged, without reading it."""
-        run_id, ordinal = _parts(decision_id)
+        run_id, ordinal = decision_id_parts(decision_id)
         if ordinal < 0:
             return False
         single = ordinal == 0 and self._singles.durable(run_id) is not None
@@ -300,11 +299,3 @@ class Logbook:
         if self._commits is None:
             raise errors.NotReady(f"logbook {self.directory} is open for reading only")
         return self._commits
-
-
-def _parts(decision_id: str) -> tuple[str, int]:
-    # A foreign id names no decision; that is not an error of form.
-    run_id, _, ordinal = decision_id.partition("-")
-    plain = ordinal.isascii() and ordinal.isdigit() and len(ordinal) <= _MAX_ORDINAL_DIGITS
-    right = plain and str(int(ordinal)) == ordinal and len(run_id) == RUN_ID_LENGTH
-    return run_id, int(ordinal) if right else -1
