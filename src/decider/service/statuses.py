@@ -119,9 +119,10 @@ def error_of(error: grpc.RpcError) -> DeciderError:
             kind = UnknownName if facts.reason == "UNKNOWN_NAME" else InvalidInput
             return kind(violations or [Violation("request", text)])
         case grpc.StatusCode.NOT_FOUND if violations and resource is not None:
-            return NotFound(violations[0].field, resource.resource_type, resource.resource_name)
+            missing = NotFound(violations[0].field, resource.resource_type, resource.resource_name)
+            return _worded(missing, text)
         case grpc.StatusCode.ALREADY_EXISTS if violations and resource is not None:
-            return Conflict(violations[0].field, resource.resource_name)
+            return _worded(Conflict(violations[0].field, resource.resource_name), text)
         case grpc.StatusCode.FAILED_PRECONDITION if facts.reason == "CORRUPT_ARTIFACT":
             return CorruptArtifact(facts.metadata["path"], facts.metadata["why"])
         case grpc.StatusCode.FAILED_PRECONDITION:
@@ -132,6 +133,12 @@ def error_of(error: grpc.RpcError) -> DeciderError:
             return Unavailable(f"{error.code().name}: {text}")
         case _:
             return DeciderError(f"{error.code().name}: {text}")
+
+
+def _worded(error: DeciderError, text: str) -> DeciderError:
+    # The server's own words: a number, for one, travels as text and would come back in quotes.
+    error.args = (text,)
+    return error
 
 
 def _status(
