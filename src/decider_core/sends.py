@@ -1,0 +1,81 @@
+"""What was sent: before the snapshot, member after member, and since then, a linked list per member.
+
+Each source has its own vocabulary of what was sent; its tables say what that is in the catalog of now.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from decider_core.compile import I32, I64, U8
+from decider_core.contracts import check_array
+
+SEND: Final = 0
+OPT_OUT: Final = 1
+
+
+class SnapshotSends(NamedTuple):
+    """Sends before the snapshot: those of row i are entries offsets[i] to offsets[i + 1]."""
+
+    offsets: I64
+    """i64[n_rows + 1]"""
+    time_micros: I64
+    """i64[n_entries]: microseconds since 1970, UTC."""
+    code: I32
+    """i32[n_entries]: what was sent, an index into the three tables."""
+    type: I32
+    """i32[n_codes]: message type in this catalog, -1 if it has none."""
+    topic: I32
+    """i32[n_codes]: likewise."""
+    channel: I32
+    """i32[n_codes]: likewise."""
+
+
+class LiveSends(NamedTuple):
+    """Sends and opt-outs since the snapshot: a linked list per row."""
+
+    head: I32
+    """i32[n_rows]: its newest entry, -1 if none."""
+    next: I32
+    """i32[n_entries]: the entry before it, -1 if none."""
+    time_micros: I64
+    """i64[n_entries]"""
+    code: I32
+    """i32[n_entries]: what was sent, or what an opt-out refers to."""
+    kind: U8
+    """u8[n_entries]: SEND or OPT_OUT."""
+    sequence: I64
+    """i64[n_entries]: place in the log."""
+    type: I32
+    """i32[n_codes]: message type in this catalog, -1 if it has none."""
+    topic: I32
+    """i32[n_codes]: likewise."""
+    channel: I32
+    """i32[n_codes]: likewise."""
+
+
+def check_sources(snapshot: SnapshotSends, live: LiveSends) -> tuple[SnapshotSends, LiveSends]:
+    """Return both with dtypes and shapes checked; what the entries point to is checked where it is read."""
+    n_sent, n_live = np.size(snapshot.time_micros), np.size(live.next)
+    n_sent_codes, n_live_codes = np.size(snapshot.type), np.size(live.type)
+    head = check_array("head", live.head, np.int32, (None,))
+    return SnapshotSends(
+        check_array("offsets", snapshot.offsets, np.int64, (head.size + 1,)),
+        check_array("time_micros", snapshot.time_micros, np.int64, (n_sent,)),
+        check_array("code", snapshot.code, np.int32, (n_sent,)),
+        check_array("type", snapshot.type, np.int32, (n_sent_codes,)),
+        check_array("topic", snapshot.topic, np.int32, (n_sent_codes,)),
+        check_array("channel", snapshot.channel, np.int32, (n_sent_codes,)),
+    ), LiveSends(
+        head,
+        check_array("next", live.next, np.int32, (n_live,)),
+        check_array("live time_micros", live.time_micros, np.int64, (n_live,)),
+        check_array("live code", live.code, np.int32, (n_live,)),
+        check_array("kind", live.kind, np.uint8, (n_live,)),
+        check_array("sequence", live.sequence, np.int64, (n_live,)),
+        check_array("live type", live.type, np.int32, (n_live_codes,)),
+        check_array("live topic", live.topic, np.int32, (n_live_codes,)),
+        check_array("live channel", live.channel, np.int32, (n_live_codes,)),
+    )
