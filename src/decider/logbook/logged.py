@@ -29,8 +29,8 @@ def assemble_feedback(
 ) -> Feedback:
     """Make logged decisions into the same feedback that a trial gives.
 
-    The arms are the candidates and ``nothing``. Decisions of the holdout are left out: there nothing was chosen.
-    Facts tell how many rows were left out and why.
+    The arms are the candidates and ``nothing``. Decisions of the holdout are left out: there nothing was
+    chosen. Facts tell how many rows were left out and why.
 
     Parameters
     ----------
@@ -43,8 +43,8 @@ def assemble_feedback(
     out
         Directory to make; it must not exist.
     propensities
-        ``decision_id`` and ``p:<arm>`` for every arm; without it only the propensity of the arm taken is known
-        (and with two arms the other's).
+        ``decision_id`` and ``p:<arm>`` for every arm; without it only the propensity of the arm taken is
+        known, and the other columns are null.
     leave_out_deferred
         Leave out decisions whose propensity was deferred, instead of refusing all.
     leave_out_open
@@ -153,7 +153,12 @@ def _propensities(
     chosen: pl.DataFrame, arm: pl.Series, arms: list[str], propensities: pl.DataFrame | None
 ) -> list[pl.Series]:
     if propensities is None:
-        return propensity_columns(chosen, arm, arms, None, "propensity")
+        # Even where two arms were seen the other's is not the rest of it: a third may never have been drawn.
+        table = chosen.select("propensity", arm)
+        return table.select(
+            "propensity",
+            *(pl.when(pl.col("arm") == name).then("propensity").alias(f"p:{name}") for name in arms),
+        ).get_columns()
     by_arm = {name: f"p:{name}" for name in arms}
     refuse_rows(
         "propensities.decision_id",

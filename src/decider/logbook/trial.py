@@ -72,7 +72,11 @@ def import_trial(source: Path | str, spec: TrialSpec, out: Path | str) -> Feedba
     source = Path(source)
     _check_spec(spec)
     table = _scan(source)
-    _check_columns(spec, table.collect_schema().names())
+    try:
+        columns = table.collect_schema().names()
+    except pl.exceptions.PolarsError as cause:
+        raise errors.InvalidInput.of("source", f"cannot be read: {cause}", str(source)) from cause
+    _check_columns(spec, columns)
     frame, n_read = _read(table, spec)
     arms, control = _arms(frame, spec)
     member_id = _member_ids(frame, spec)
