@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -107,21 +108,20 @@ def _find_cache_folder() -> str | None:
     digest.update(f"{numba.__version__} {llvmlite.__version__} {np.__version__}".encode())
     for flag in _CODE_FLAGS:
         digest.update(f" {flag}={getattr(_config, flag, None)}".encode())
-    parent = Path(_config.CACHE_DIR) if _config.CACHE_DIR else _default_parent()
-    folder = parent / digest.hexdigest()[:16]
     try:
+        parent = Path(_config.CACHE_DIR) if _config.CACHE_DIR else _default_parent()
+        folder = parent / digest.hexdigest()[:16]
         folder.mkdir(parents=True, exist_ok=True)
-        writable = os.access(folder, os.W_OK | os.X_OK)
-    except OSError:
-        writable = False
-    if writable:
-        return str(folder)
-    warnings.warn(
-        f"kernels will compile anew in every process: {folder} cannot be written; set NUMBA_CACHE_DIR",
-        RuntimeWarning,
-        stacklevel=2,
-    )
-    return None
+        tempfile.TemporaryFile(dir=folder).close()
+    except (OSError, RuntimeError) as error:  # RuntimeError: there is no home folder.
+        warnings.warn(
+            f"kernels will compile anew in every process, their cache cannot be written ({error}): "
+            "set NUMBA_CACHE_DIR",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return None
+    return str(folder)
 
 
 def _default_parent() -> Path:

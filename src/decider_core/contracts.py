@@ -42,19 +42,15 @@ def check_array(name: str, array: Any, dtype: npt.DTypeLike, shape: Sequence[int
     """
     if not isinstance(array, np.ndarray):
         raise ContractError(f"{name} must be a NumPy array, got {type(array).__name__}")
-    required = np.dtype(dtype)
-    if array.dtype != required:
-        raise ContractError(f"{name} must have dtype {required}, got {array.dtype}")
-    if array.ndim != len(shape) or any(
-        n is not None and n != found for n, found in zip(shape, array.shape, strict=True)
-    ):
+    if array.dtype != dtype:
+        raise ContractError(f"{name} must have dtype {np.dtype(dtype)}, got {array.dtype}")
+    if not _fits(array.shape, shape):
         wanted = "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"
         raise ContractError(f"{name} must have shape {wanted}, got {array.shape}")
-    if not (array.flags.c_contiguous and array.flags.aligned):
+    flags = array.flags
+    if not (flags.c_contiguous and flags.aligned):
         array = np.require(array, requirements=("C", "A"))
-    view: npt.NDArray[Any] = array.view(np.ndarray)
-    view.flags.writeable = False
-    return view
+    return _read_only(array)
 
 
 def check_output(
@@ -85,8 +81,8 @@ def check_finite(name: str, array: npt.NDArray[Any]) -> None:
     array
         Any float array. A contiguous float32 array costs one pass at memory speed and no allocation.
     """
-    if array.dtype == np.float32 and array.flags.c_contiguous:
-        finite = _all_finite(check_array(name, array, np.float32, array.shape).reshape(-1))
+    if array.dtype == np.float32 and array.flags.c_contiguous and array.flags.aligned:
+        finite = _all_finite(_read_only(array.reshape(-1)))
     else:
         finite = bool(np.isfinite(array).all())
     if not finite:
@@ -127,6 +123,21 @@ def check_same_length(**arrays: npt.NDArray[Any]) -> int:
         found = ", ".join(f"{name}: {n}" for name, n in lengths.items())
         raise ContractError(f"{', '.join(lengths)} must have the same length, got {found}")
     return next(iter(lengths.values()))
+
+
+def _fits(found: tuple[int, ...], wanted: Sequence[int | None]) -> bool:
+    if len(found) != len(wanted):
+        return False
+    for n_found, n_wanted in zip(found, wanted, strict=True):  # a generator would cost as much again
+        if n_wanted is not None and n_wanted != n_found:
+            return False
+    return True
+
+
+def _read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    view: npt.NDArray[Any] = array.view(np.ndarray)
+    view.flags.writeable = False
+    return view
 
 
 def _refuse(name: str, rule: str, array: npt.NDArray[Any], wrong: npt.NDArray[Any]) -> None:
