@@ -72,7 +72,8 @@ def build_snapshot(
     Returns
     -------
     SnapshotManifest
-        Of the published snapshot; the same members and spec give the same version.
+        Of the published snapshot. The same files and spec give the same version; the same members in another
+        format may not, because the layout of text in Arrow follows its source.
 
     Raises
     ------

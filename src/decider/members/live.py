@@ -10,11 +10,10 @@ import numpy.typing as npt
 
 from decider.errors import InvalidInput, NotReady
 from decider.members.vocabulary import CodeTables, SendName, Translates
+from decider_core.history import OPT_OUT as OPT_OUT
+from decider_core.history import SEND as SEND
 
 Array = npt.NDArray[Any]
-
-SEND: Final = 0
-OPT_OUT: Final = 1
 
 _MAX_ENTRIES: Final = 2**31 - 1
 """Links are int32."""

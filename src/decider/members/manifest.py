@@ -25,7 +25,7 @@ class FileEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class SnapshotManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a snapshot holds. Its content depends on the members and the spec only, not on time or place."""
+    """What a snapshot holds. Its content depends on the source and the spec only, not on time or place."""
 
     schema: int
     n_members: int

@@ -74,7 +74,7 @@ def write_sends(
             (directory / name).touch()
         return Sends((), 0, 0)
     text_columns = [spec.member] if id_type == "string" else []
-    frame = _select(scan([spec.path], text_columns, dates=True), spec, id_type)
+    frame = _select(scan([spec.path], text_columns), spec, id_type)
     vocabulary = collect(frame.select(_NAMES).unique()).drop_nulls().sort(_NAMES)
     staged = directory / "staged"
     counts = np.zeros(n_members, np.int64)
@@ -114,16 +114,26 @@ def _select(table: pl.LazyFrame, spec: SendsSpec, id_type: str) -> pl.LazyFrame:
             violations.append(
                 Violation(f"sends.{name}", f"must be text, got {dtype} in column {columns[name]!r}")
             )
-    if not (isinstance(time, pl.Datetime) or time.is_integer()):
-        rule = "must be timestamps or whole microseconds"
+    if not (isinstance(time, pl.Datetime) or time.is_integer() or time == pl.String):
+        rule = "must be timestamps, RFC 3339 text or whole microseconds"
         violations.append(Violation("sends.time", f"{rule}, got {time} in column {spec.time!r}"))
     if violations:
         raise InvalidInput(violations)
     ids = pl.col(spec.member).cast(pl.String if id_type == "string" else pl.Int64)
-    times = pl.col(spec.time)
-    micros = times.dt.epoch("us") if isinstance(time, pl.Datetime) else times.cast(pl.Int64)
     names = [pl.col(columns[name]).cast(pl.String).alias(name) for name in _NAMES]
-    return table.select(ids.alias("member"), *names, micros.alias("time"))
+    return table.select(ids.alias("member"), *names, _micros(spec.time, time).alias("time"))
+
+
+def _micros(column: str, dtype: pl.DataType) -> pl.Expr:
+    """Microseconds since the Unix epoch; a time without a zone is UTC, a text that is no time is null."""
+    if isinstance(dtype, pl.Datetime):
+        return pl.col(column).dt.epoch("us")
+    if dtype != pl.String:
+        return pl.col(column).cast(pl.Int64)
+    text = pl.col(column).str.replace(" ", "T", literal=True)
+    zoned = text.str.to_datetime("%+", time_unit="us", time_zone="UTC", strict=False)
+    plain = text.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f", time_unit="us", strict=False)
+    return pl.coalesce(zoned, plain.dt.replace_time_zone("UTC")).dt.epoch("us")
 
 
 def _stage(
@@ -143,7 +153,8 @@ def _stage(
             for name in batch.columns:
                 if batch[name].null_count():
                     row = n_read + int(batch[name].is_null().arg_max() or 0)
-                    raise InvalidInput.of(f"sends.{name}", "must not be null", None, f"at row {row}")
+                    rule = "must be a time" if name == "time" else "must not be null"
+                    raise InvalidInput.of(f"sends.{name}", rule, None, f"at row {row}")
             rows = rows_of(batch["member"])
             known = rows >= 0
             if not known.all():

@@ -25,9 +25,7 @@ _SCANS: Final[dict[str, Any]] = {
 }
 
 
-def scan(
-    paths: Sequence[str | Path], text_columns: Sequence[str] = (), *, dates: bool = False
-) -> pl.LazyFrame:
+def scan(paths: Sequence[str | Path], text_columns: Sequence[str] = ()) -> pl.LazyFrame:
     """Scan files of one format and schema, in the order given.
 
     Parameters
@@ -36,8 +34,6 @@ def scan(
         Parquet, CSV (also gzipped) or Arrow IPC files.
     text_columns
         Columns to read as text from CSV, whatever they look like.
-    dates
-        Take what looks like a date or a timestamp in CSV for one.
 
     Raises
     ------

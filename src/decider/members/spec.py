@@ -30,7 +30,7 @@ class SendsSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     topic: Column = "topic"
     channel: Column = "channel"
     time: Column = "time"
-    """Timestamps (without a zone: UTC) or whole microseconds since the Unix epoch."""
+    """Timestamps or RFC 3339 text (without a zone: UTC), or whole microseconds since the Unix epoch."""
     unknown_members: Literal["refuse", "drop"] = "refuse"
     """What to do with sends to nobody in the members table; dropped ones are counted in the manifest."""
 
