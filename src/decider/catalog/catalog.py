@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from decider_core.history import HistoryRules
 
 from decider.catalog.rules import Rules, compile_rules
+from decider_core.history import HistoryRules
 from decider_core.random import hash_string
 from decider_core.reasons import ELIGIBLE, NOT_LIVE
 
@@ -190,8 +190,8 @@ class Catalog:
         return HistoryRules(
             suppress_seconds=self._by_message(lambda message: message.suppress_seconds, np.int64),
             suppress_scope=self._by_message(lambda message: SCOPES.index(message.suppress_scope), np.uint8),
-            member_cap=np.int32(self.member_cap.count if self.member_cap else -1),
-            member_window_seconds=np.int64(self.member_cap.window_seconds if self.member_cap else 0),
+            member_cap=self.member_cap.count if self.member_cap else -1,
+            member_window_seconds=self.member_cap.window_seconds if self.member_cap else 0,
             channel_cap=_sealed([cap.count if cap else -1 for cap in channel_caps], np.int32),
             channel_window_seconds=_sealed(
                 [cap.window_seconds if cap else 0 for cap in channel_caps], np.int64

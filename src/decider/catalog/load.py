@@ -25,16 +25,13 @@ from decider.catalog.document import (
     CapDocument,
     CatalogDocument,
     ChannelDocument,
-    MemberCapDocument,
     MessageDocument,
-    SuppressDocument,
     decode_document,
 )
 from decider.catalog.rules import syntax_violations
 from decider.errors import InvalidInput, NotFound, Violation
 
 _DAY_SECONDS: Final = 86_400
-_Window = CapDocument | MemberCapDocument | SuppressDocument | None
 _MAX_CANDIDATES: Final = 2**15 - 1
 """Message sets hold candidate indices as int16."""
 _EPOCH: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
@@ -117,8 +114,6 @@ def _document_violations(document: CatalogDocument) -> Iterator[Violation]:
             rule = f"must start and end at different times, got {channel.quiet_hours!r}"
             yield Violation(f"channels[{i}].quiet_hours", rule)
     member = document.caps.member
-    for path, days in _windows(document):
-        yield from _finite(path, days)
     if (member.count is None) != (member.days is None):
         found = f"count {member.count!r} and days {member.days!r}"
         yield Violation("caps.member", f"must give both count and days or neither, got {found}")
@@ -157,18 +152,6 @@ def _message_violations(path: str, message: MessageDocument, channels: list[str]
         yield Violation(
             f"{path}.valid_until", f"must be after valid_from {start.isoformat()}, got {end.isoformat()}"
         )
-
-
-def _windows(document: CatalogDocument) -> Iterator[tuple[str, float]]:
-    """Every number of days and its path."""
-    caps = document.caps
-    named: dict[str, _Window] = {"caps.member": caps.member, "caps.topic": caps.topic}
-    named |= {f"caps.topics.{topic}": cap for topic, cap in caps.topics.items()}
-    named |= {f"channels[{i}].cap": channel.cap for i, channel in enumerate(document.channels)}
-    named |= {f"messages[{i}].suppress": message.suppress for i, message in enumerate(document.messages)}
-    for path, window in named.items():
-        if window is not None and window.days is not None:
-            yield f"{path}.days", window.days
 
 
 def _duplicates(named: list[tuple[str, str]]) -> Iterator[Violation]:

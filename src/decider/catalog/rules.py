@@ -154,7 +154,7 @@ def syntax_violations(messages: Sequence[HasRules]) -> Iterator[Violation]:
 def expression_fault(text: str) -> str | None:
     """Say which rule an expression breaks: not SQL, several columns, or more than the member's own row."""
     tokens = [(kind, token.group()) for token in _TOKEN.finditer(text) if (kind := token.lastgroup) != "skip"]
-    for (kind, token), (_, following) in zip(tokens, [*tokens[1:], ("end", "")], strict=True):
+    for (kind, token), (_, following) in zip(tokens, [*tokens, ("end", "")][1:], strict=True):
         word = token.upper()
         if kind == "quoted" and following == "(":
             return f"must write functions without quotes, not as {token}"
