@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from msgspec import structs
 
 from decider.decision.policy import Policy, PolicySet, policy_set
 from decider.decision.request import MemberRequest, RunRequest
@@ -22,7 +23,15 @@ from decider.decision.result import (
     TraceEntry,
 )
 from decider.errors import Conflict, InvalidInput, NotFound, UnknownName, Violation
-from decider.logbook.schema import DecisionRecord, EventRecord, EventResult, SetEntry, decision_id, run_id_of
+from decider.logbook.schema import (
+    DecisionRecord,
+    EventRecord,
+    EventResult,
+    RunRecord,
+    SetEntry,
+    decision_id,
+    run_id_of,
+)
 from decider.models import UpliftModel
 
 MEMBERS = range(100, 1_100)
@@ -54,20 +63,11 @@ class Snapshot:
 
 
 @dataclass(frozen=True)
-class Bound:
-    policy: Policy
-    model_version: str = ""
-
-
-@dataclass(frozen=True)
 class Parts:
     catalog: Catalog = field(default_factory=Catalog)
     snapshot: Snapshot = field(default_factory=Snapshot)
     policies: PolicySet = POLICIES
     models: dict[str, UpliftModel] = field(default_factory=dict)
-
-    def policy(self, name: str) -> Bound:
-        return Bound(self.policies.get(name))
 
 
 def digest_of(request: MemberRequest) -> str:
@@ -168,19 +168,21 @@ class Engine:
         )
 
 
-@dataclass(frozen=True)
-class Price:
-    theta: float
-    tie_cut: int = 7
-
-
 class Run:
     """A bulk pass in memory; answers in segments, in the order of the members."""
 
     def __init__(self, engine: Engine, request: RunRequest, whole_snapshot: bool) -> None:
-        self.parts, self.run_id = engine.parts, run_id_of(request.request_id)
-        self.parts.policies.get(request.policy)
-        self.price = None if request.volume is not None else Price(request.price or 0.0)
+        self.parts = engine.parts
+        policy = self.parts.policies.get(request.policy)
+        self.record = RunRecord(
+            run_id=run_id_of(request.request_id), request_id=request.request_id, request_digest="",
+            decision_time_micros=request.decision_time_micros,
+            epoch=policy.epoch_of(request.decision_time_micros), policy=policy.name,
+            policy_version=policy.version, model_version="", snapshot_version=self.parts.snapshot.version,
+            catalog_version=self.parts.catalog.version,
+            candidates=[candidate.id for candidate in self.parts.catalog.candidates],
+            theta=None if request.volume is not None else request.price or 0.0, tie_cut=7,
+        )  # fmt: skip
         self.closed = self.finished = False
         self.n_added = self._n_done = self._volume = 0
         self._request, self._whole = request, whole_snapshot
@@ -198,7 +200,7 @@ class Run:
             self._seen.add(member_id)
         self.n_added += len(ids)
         self._waiting += ids
-        if self.price is None:
+        if self.record.theta is None:
             return []
         n_full = len(self._waiting) // SEGMENT * SEGMENT
         full, self._waiting = self._waiting[:n_full], self._waiting[n_full:]
@@ -208,33 +210,33 @@ class Run:
         rest = list(MEMBERS) if self._whole else self._waiting
         if not rest and not self.n_added:
             raise InvalidInput.of("members", "must not be empty: the run got no member at all", 0)
-        if self.price is None:
-            self.price = Price(0.25)
+        if self.record.theta is None:
+            self.record = structs.replace(self.record, theta=0.25)
         for at in range(0, len(rest), SEGMENT):
             yield self._chunk(rest[at : at + SEGMENT])
         self.finished = True
 
     @property
     def summary(self) -> RunSummary:
-        assert self.price is not None
+        assert self.record.theta is not None
         n, volume = self._n_done, self._volume
         return RunSummary(
-            self.run_id, n, volume, volume, 0, self.price.theta, self.price.tie_cut, 0.5 * volume,
+            self.record.run_id, n, volume, volume, 0, self.record.theta, 7, 0.5 * volume,
             float(volume), {"mens": volume}, {"email": volume, "push": 0}, (n - volume, volume),
             {"holdout": 0, "explore": 0, "exploit": n},
         )  # fmt: skip
 
     def progress(self) -> tuple[str, int, int]:
-        return "pricing" if self.price is None else "deciding", self._n_done, self.n_added
+        return "pricing" if self.record.theta is None else "deciding", self._n_done, self.n_added
 
     def close(self) -> None:
         self.closed = True
 
     def _chunk(self, ids: list[int]) -> ResultChunk:
-        assert self.price is not None
+        assert self.record.theta is not None
         n = len(ids)
         members = np.array(ids, np.int64)
-        sends = (members % 2 == 0) & (self.price.theta <= 1.0)
+        sends = (members % 2 == 0) & (self.record.theta <= 1.0)
         if self._request.volume is not None:
             sends &= np.cumsum(sends) + self._volume <= self._request.volume
         filled = np.where(sends, np.float32(0.5), np.float32(np.nan))[None]
@@ -247,4 +249,4 @@ class Run:
         )  # fmt: skip
         self._n_done += n
         self._volume += int(sends.sum())
-        return replace(chunk, resume_token=f"{self.run_id}:{self._n_done}")
+        return replace(chunk, resume_token=f"{self.record.run_id}:{self._n_done}")

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from decider.decision.request import RunRequest
 from decider.decision.result import (
     STRATA,
     ChosenMessage,
@@ -17,7 +16,8 @@ from decider.decision.result import (
     RunSummary,
     TraceEntry,
 )
-from decider.service.ports import Candidate, Price, Run
+from decider.logbook.schema import RunRecord
+from decider.service.ports import Candidate
 from decider.v1 import decision_pb2, decision_service_pb2, member_pb2, run_pb2
 from decider_core.reasons import NAMES
 
@@ -86,23 +86,19 @@ def time_message(micros: int) -> Timestamp:
     return Timestamp(seconds=seconds, nanos=rest * 1000)
 
 
-def started_message(run: Run, request: RunRequest) -> decision_service_pb2.BatchDecideResponse:
+def started_message(record: RunRecord) -> decision_service_pb2.BatchDecideResponse:
     """The first answer of a batch."""
-    parts, price = run.parts, run.price
-    bound = parts.policy(request.policy)
-    policy = bound.policy
-    epoch = policy.epoch_of(request.decision_time_micros) if request.epoch is None else request.epoch
     return decision_service_pb2.BatchDecideResponse(
         started=run_pb2.RunStarted(
-            run_id=run.run_id,
-            policy=policy.name,
-            policy_version=policy.version,
-            model_version=bound.model_version,
-            snapshot_version=parts.snapshot.version,
-            catalog_version=parts.catalog.version,
-            epoch=epoch,
-            candidates=[candidate.id for candidate in parts.catalog.candidates],
-            price=None if price is None else float(price.theta),
+            run_id=record.run_id,
+            policy=record.policy,
+            policy_version=record.policy_version,
+            model_version=record.model_version,
+            snapshot_version=record.snapshot_version,
+            catalog_version=record.catalog_version,
+            epoch=record.epoch,
+            candidates=record.candidates,
+            price=record.theta,
         )
     )
 
@@ -117,10 +113,13 @@ def progress_message(progress: tuple[str, int, int | None]) -> decision_service_
     )
 
 
-def priced_message(price: Price) -> decision_service_pb2.BatchDecideResponse:
+def priced_message(record: RunRecord) -> decision_service_pb2.BatchDecideResponse:
     """The price that was found."""
-    priced = run_pb2.RunPriced(price=float(price.theta), tie_cut=int(price.tie_cut))
-    return decision_service_pb2.BatchDecideResponse(priced=priced)
+    assert record.theta is not None
+    assert record.tie_cut is not None
+    return decision_service_pb2.BatchDecideResponse(
+        priced=run_pb2.RunPriced(price=record.theta, tie_cut=record.tie_cut)
+    )
 
 
 def rows_message(

@@ -146,7 +146,7 @@ class Batch:
             if self._run is not None:
                 self._run.close()
             self._metrics.runs.labels(outcome).inc()
-            _log.info("run", outcome=outcome, run_id=self._run.run_id if self._run else None)
+            _log.info("run", outcome=outcome, run_id=self._run.record.run_id if self._run else None)
 
     def _run_all(self) -> None:
         header = self._take()
@@ -154,8 +154,8 @@ class Batch:
             raise _out_of_order("the first request must be a header", header)
         self._header = header
         run = self._run = self._engine.start_run(header.run, header.whole_snapshot)
-        priced = run.price is not None
-        self._outgoing.put(("started", run))
+        priced = run.record.theta is not None
+        self._outgoing.put(("started", run.record))
         if header.whole_snapshot:
             rest = self._take()
             if rest is not None:
@@ -165,9 +165,9 @@ class Batch:
         if not self._context.is_active():
             raise BrokenOff("the client is gone")
         for chunk in run.finish():
-            if not priced and run.price is not None:
+            if not priced:
                 priced = True
-                self._outgoing.put(("priced", run.price))
+                self._outgoing.put(("priced", run.record))
             self._put(chunk)
         self._outgoing.put(("summary", run.summary))
 
@@ -212,17 +212,17 @@ class Batch:
         assert header is not None
         match kind:
             case "started":
-                yield answers.started_message(run, header.run)
+                yield answers.started_message(given)
             case "priced":
                 yield answers.priced_message(given)
             case "chunk" if header.result_format != run_pb2.RESULT_FORMAT_SUMMARY_ONLY:
                 candidates = run.parts.catalog.candidates
                 for piece in pieces(given, header.max_members_per_answer):
                     if header.result_format == run_pb2.RESULT_FORMAT_ROWS:
-                        yield answers.rows_message(piece, candidates, run.run_id)
+                        yield answers.rows_message(piece, candidates, run.record.run_id)
                     else:
                         ids = tuple(candidate.id for candidate in candidates)
-                        yield answers.columns_message(piece, write_results(piece, ids, run.run_id))
+                        yield answers.columns_message(piece, write_results(piece, ids, run.record.run_id))
             case "summary":
                 for channel, n_sends in given.per_channel.items():
                     self._metrics.sends.labels(channel).inc(n_sends)

@@ -6,15 +6,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol, SupportsFloat, SupportsInt
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from decider.decision.policy import Policy, PolicySet
+from decider.decision.policy import PolicySet
 from decider.decision.request import MemberRequest, RunRequest
 from decider.decision.result import Decision, Explanation, ResultChunk, RunSummary
-from decider.logbook.schema import EventRecord, EventResult
+from decider.logbook.schema import EventRecord, EventResult, RunRecord
 from decider.models import UpliftModel
 
 MemberIds = NDArray[np.int64] | list[str]
@@ -71,43 +71,18 @@ class Parts(Protocol):
     @property
     def models(self) -> Mapping[str, UpliftModel]: ...  # noqa: D102
 
-    def policy(self, name: str) -> BoundPolicy: ...  # noqa: D102
-
-
-class BoundPolicy(Protocol):
-    """A policy with its model."""
-
-    @property
-    def policy(self) -> Policy: ...  # noqa: D102
-
-    @property
-    def model_version(self) -> str: ...  # noqa: D102
-
-
-class Price(Protocol):
-    """The price of a run."""
-
-    @property
-    def theta(self) -> SupportsFloat: ...  # noqa: D102
-
-    @property
-    def tie_cut(self) -> SupportsInt: ...  # noqa: D102
-
 
 class Run(Protocol):
     """One bulk pass under way."""
 
     @property
-    def run_id(self) -> str: ...  # noqa: D102
+    def record(self) -> RunRecord:
+        """What its decisions have in common; `theta` is none while a volume's price is not known."""
+        ...
 
     @property
     def parts(self) -> Parts:
         """What all its decisions are made from."""
-        ...
-
-    @property
-    def price(self) -> Price | None:
-        """None while a volume's price is not known."""
         ...
 
     @property
