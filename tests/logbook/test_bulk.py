@@ -78,17 +78,18 @@ def test_run_is_priced_once_and_finished_once(tmp_path: Path) -> None:
         with pytest.raises(errors.InvalidInput, match="theta must be a number"):
             logbook.set_price(RUN_ID, float("nan"), 0)
         records.log_segment(logbook, RUN_ID, 0, records.segment(3))
-        logbook.finish_run(RUN_ID, {"volume": 2})
-        logbook.finish_run(RUN_ID, {"volume": 2})
+        logbook.finish_run(RUN_ID, {"volume": 2, "reward": float("nan"), "counts": (1, 2)})
+        logbook.finish_run(RUN_ID, {"volume": 2, "counts": (1, 2), "reward": float("nan")})
         done = logbook.run(RUN_ID)
-        assert (done.finished, done.summary) == (True, {"volume": 2})
+        assert (done.finished, done.summary["volume"], done.summary["counts"]) == (True, 2, [1, 2])
         with pytest.raises(errors.Conflict, match="finished with another summary"):
             logbook.finish_run(RUN_ID, {"volume": 3})
         with pytest.raises(errors.Conflict, match="finished and takes no more"):
             records.log_segment(logbook, RUN_ID, 3, records.segment(3, 3))
     with Logbook.open(tmp_path) as logbook:
-        assert logbook.run(RUN_ID) == logbook.run(request_id="bulk") == done
-        assert logbook.runs() == [done]
+        assert logbook.run(RUN_ID).run_id == logbook.run(request_id="bulk").run_id
+        assert [run.run_id for run in logbook.runs()] == [RUN_ID]
+        assert logbook.run(RUN_ID).finished
         assert logbook.get_decision(f"{RUN_ID}-2").theta == 0.5
         with pytest.raises(errors.NotFound, match="request_id names no known run, got 'other'"):
             logbook.run(request_id="other")

@@ -171,7 +171,7 @@ class BulkRuns:
         with self._changing:
             run = self.get(run_id)
             if run.finished:
-                if run.summary != summary:
+                if _canonical(run.summary) != _canonical(summary):
                     raise errors.Conflict("run_id", run_id, "is finished with another summary")
                 return
             self._forget_durable()
@@ -251,6 +251,11 @@ class BulkRuns:
         return msgspec.msgpack.decode(
             checked_body(self._database, f"run {run_id}", crc, body), type=RunRecord
         )
+
+
+def _canonical(summary: dict[str, object]) -> bytes:
+    # Bytes compare NaN with NaN, and a list with the tuple that it was.
+    return msgspec.msgpack.encode(summary, order="deterministic")
 
 
 def _info(row: tuple[object, ...]) -> SegmentInfo:

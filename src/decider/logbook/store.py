@@ -199,13 +199,13 @@ class Logbook:
 
     # Bulk runs: see decider.logbook.bulk.
 
-    def start_run(self, run: RunRecord) -> RunRecord:
+    def start_run(self, record: RunRecord) -> RunRecord:
         """Note a bulk run before its first decision; see :meth:`BulkRuns.start`."""
         commits = self._writer()
         with self._singles.admission:
-            if self._singles.known(run.run_id) is not None:
-                raise errors.Conflict("request_id", run.request_id, "was used before by a single decision")
-            return self._bulk.start(commits, run)
+            if self._singles.known(record.run_id) is not None:
+                raise errors.Conflict("request_id", record.request_id, "was used before by a single decision")
+            return self._bulk.start(commits, record)
 
     def set_price(self, run_id: str, theta: float, tie_cut: int) -> None:
         """Set the price of a run, once; see :meth:`BulkRuns.set_price`."""

@@ -72,11 +72,7 @@ def import_trial(source: Path | str, spec: TrialSpec, out: Path | str) -> Feedba
     source = Path(source)
     _check_spec(spec)
     table = _scan(source)
-    try:
-        columns = table.collect_schema().names()
-    except pl.exceptions.PolarsError as cause:
-        raise errors.InvalidInput.of("source", f"cannot be read: {cause}", str(source)) from cause
-    _check_columns(spec, columns)
+    _check_columns(spec, _column_names(table, source))
     frame, n_read = _read(table, spec)
     arms, control = _arms(frame, spec)
     member_id = _member_ids(frame, spec)
@@ -159,6 +155,13 @@ def _check_columns(spec: TrialSpec, columns: list[str]) -> None:
                 unknown.append(errors.Violation(field, f"must name a column, got {name!r}: {hint}"))
     if unknown:
         raise errors.UnknownName(unknown)
+
+
+def _column_names(table: pl.LazyFrame, source: Path) -> list[str]:
+    try:
+        return table.collect_schema().names()
+    except pl.exceptions.PolarsError as cause:
+        raise errors.InvalidInput.of("source", f"cannot be read: {cause}", str(source)) from cause
 
 
 def _scan(source: Path) -> pl.LazyFrame:

@@ -1,0 +1,123 @@
+"""Group commit: contiguous numbers in order, all of a write or nothing, no append after a failure."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from pathlib import Path
+
+import pytest
+
+from decider import errors
+from decider.logbook.commit import MAX_GROUP_ROWS, GroupCommit, Ticket
+
+ADD = "INSERT INTO t VALUES (?, ?)"
+
+
+def opened(tmp_path: Path) -> tuple[GroupCommit, sqlite3.Connection]:
+    path = tmp_path / "t.sqlite"
+    writer = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    writer.execute("PRAGMA journal_mode = WAL")
+    writer.execute("CREATE TABLE t (sequence INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE)")
+    return GroupCommit(writer, 1), sqlite3.connect(path, isolation_level=None)
+
+
+def stored(reader: sqlite3.Connection) -> list[tuple[int, str]]:
+    return reader.execute("SELECT sequence, name FROM t ORDER BY sequence").fetchall()
+
+
+def test_numbers_follow_the_calls(tmp_path: Path) -> None:
+    commits, reader = opened(tmp_path)
+    one = commits.submit(ADD, [("a",)], numbered=True)
+    three = commits.submit(ADD, [("b",), ("c",), ("d",)], numbered=True)
+    last = commits.submit(ADD, [("e",)], numbered=True)
+    last.wait()
+    assert (one.sequence, three.sequence, last.sequence, commits.next_sequence) == (1, 2, 5, 6)
+    assert one.durable
+    assert stored(reader) == [(1, "a"), (2, "b"), (3, "c"), (4, "d"), (5, "e")]
+    commits.close()
+    reader.close()
+
+
+def test_what_waits_is_one_group_up_to_its_limit(tmp_path: Path) -> None:
+    commits, reader = opened(tmp_path)
+    reader.execute("BEGIN IMMEDIATE")
+    first = commits.submit(ADD, [("first",)], numbered=True)
+    with pytest.raises(errors.Unavailable, match=r"sequence 1 is not on disk after 0\.02 s"):
+        first.wait(0.02)
+    tickets = [commits.submit(ADD, [(f"n{i}",)], numbered=True) for i in range(MAX_GROUP_ROWS + 5)]
+    assert len({id(ticket._group) for ticket in tickets}) == 2
+    reader.execute("ROLLBACK")
+    tickets[-1].wait()
+    assert [row[0] for row in stored(reader)] == list(range(1, MAX_GROUP_ROWS + 7))
+    commits.close()
+    reader.close()
+
+
+def test_failed_group_leaves_nothing_and_ends_all(tmp_path: Path) -> None:
+    commits, reader = opened(tmp_path)
+    commits.submit(ADD, [("a",)], numbered=True).wait()
+    doomed = commits.submit(ADD, [("b",), ("a",)], numbered=True)
+    with pytest.raises(errors.Unavailable, match="cannot write until it is opened again: UNIQUE") as caught:
+        doomed.wait()
+    assert isinstance(caught.value.__cause__, sqlite3.IntegrityError)
+    assert not doomed.durable
+    for again in (lambda: commits.submit(ADD, [("c",)], numbered=True), commits.flush):
+        with pytest.raises(errors.Unavailable, match="until it is opened again"):
+            again()
+    assert stored(reader) == [(1, "a")]
+    commits.close()
+    reader.close()
+
+
+def test_groups_behind_a_failed_one_fail_too(tmp_path: Path) -> None:
+    commits, reader = opened(tmp_path)
+    reader.execute("BEGIN IMMEDIATE")
+    commits.submit(ADD, [("a",)], numbered=True)
+    doomed = commits.submit(ADD, [("b",)] * MAX_GROUP_ROWS, numbered=True)
+    behind = commits.submit(ADD, [("c",)], numbered=True)
+    reader.execute("ROLLBACK")
+    for ticket in (doomed, behind):
+        with pytest.raises(errors.Unavailable):
+            ticket.wait(10)
+    assert [name for _, name in stored(reader)] in ([], ["a"])
+    commits.close()
+    reader.close()
+
+
+def test_close_commits_what_waits(tmp_path: Path) -> None:
+    commits, reader = opened(tmp_path)
+    tickets = [commits.submit(ADD, [(f"n{i}",)], numbered=True) for i in range(100)]
+    commits.close()
+    assert all(ticket.durable for ticket in tickets)
+    assert len(stored(reader)) == 100
+    with pytest.raises(errors.NotReady, match="closed"):
+        commits.submit(ADD, [("x",)], numbered=True)
+    reader.close()
+
+
+def test_many_threads(tmp_path: Path) -> None:
+    commits, reader = opened(tmp_path)
+    given: list[tuple[int, str]] = []
+
+    def submit(worker: int) -> None:
+        for count in range(100):
+            ticket = commits.submit(ADD, [(f"{worker}-{count}",)], numbered=True)
+            ticket.wait()
+            given.append((ticket.sequence, f"{worker}-{count}"))
+
+    threads = [threading.Thread(target=submit, args=(worker,)) for worker in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(given) == stored(reader)
+    assert [sequence for sequence, _ in sorted(given)] == list(range(1, 801))
+    commits.close()
+    reader.close()
+
+
+def test_stored_ticket_waits_for_nothing() -> None:
+    ticket = Ticket.stored(7)
+    ticket.wait(0)
+    assert (ticket.sequence, ticket.durable) == (7, True)
