@@ -147,6 +147,48 @@ def test_missing_values_are_refused_or_filled_and_counted(tmp_path: Path) -> Non
     assert snapshot.attributes(np.array([99]))["country"][0] is None
 
 
+def test_fills_take_the_type_of_their_column(tmp_path: Path) -> None:
+    table = pl.DataFrame(
+        {
+            "member_id": [1, 2, 3],
+            "number": [1, None, 3],
+            "flag": [True, None, False],
+            "ok": [1, None, 0],
+            "zone": ["UTC", None, "UTC"],
+        }
+    )
+    table.write_parquet(tmp_path / "m.parquet")
+    small = SnapshotSpec(
+        id="member_id",
+        features=("number", "flag"),
+        categories=("number", "flag"),
+        consent={"email": "ok"},
+        time_zone_column="zone",
+        missing={"number": 2, "flag": True, "ok": True, "zone": "Asia/Kathmandu"},
+    )
+    manifest = build_snapshot(tmp_path / "m.parquet", small, tmp_path / "out")
+    snapshot = Snapshot.open(tmp_path / "out")
+    assert snapshot.feature_names == (
+        "number", "flag", "number=1", "number=2", "number=3", "flag=false", "flag=true",
+    )  # fmt: skip
+    assert snapshot.features.tolist() == [
+        [1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0],
+        [2.0, 1.0, 0.0, 1.0, 0.0, 0.0, 1.0],
+        [3.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0],
+    ]
+    assert snapshot.consent.tolist() == [1, 1, 0]
+    assert [snapshot.zones[code] for code in snapshot.zone] == ["UTC", "Asia/Kathmandu", "UTC"]
+    assert manifest.filled == {"number": 1, "flag": 1, "ok": 1, "zone": 1}
+
+
+def test_types_of_csv_come_from_the_whole_file(tmp_path: Path) -> None:
+    lines = [f"{i},{i % 7}" for i in range(30_000)]
+    lines[-1] = "29999,0.5"
+    (tmp_path / "m.csv").write_text("member_id,recency\n" + "\n".join(lines) + "\n")
+    build_snapshot(tmp_path / "m.csv", SnapshotSpec(id="member_id", features=("recency",)), tmp_path / "out")
+    assert Snapshot.open(tmp_path / "out").features[-1, 0] == 0.5
+
+
 def replaced(column: str, row: int, value: Any) -> pl.DataFrame:
     table = members(300)
     values = table[column].to_list()

@@ -11,12 +11,13 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from decider.errors import CorruptArtifact, UnknownName, Violation
+from decider.errors import CorruptArtifact, NotReady, UnknownName, Violation
 from decider.members import build, sends
 from decider.members.ids import Wanted, open_ids
 from decider.members.manifest import SnapshotManifest, check_file, read_manifest
 from decider.members.mapping import map_array
 from decider.members.vocabulary import CodeTables, SendName, Translates
+from decider.members.zones import is_zone
 
 Array = npt.NDArray[Any]
 
@@ -71,6 +72,8 @@ class Snapshot:
         ------
         CorruptArtifact
             A file is missing, truncated, changed or of another schema: names it.
+        NotReady
+            This machine does not know a time zone of the snapshot.
         """
         if verify not in ("full", "size"):
             raise ValueError(f"verify must be 'full' or 'size', got {verify!r}")
@@ -78,6 +81,9 @@ class Snapshot:
         manifest = read_manifest(directory)
         for name, entry in manifest.files.items():
             check_file(directory, name, entry, full=verify == "full")
+        unknown = [zone for zone in manifest.zones if not is_zone(zone)]
+        if unknown:
+            raise NotReady(f"the time zone {unknown[0]!r} of {path} is not known here: update tzdata")
         return cls(directory, manifest)
 
     def __len__(self) -> int:

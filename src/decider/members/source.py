@@ -53,10 +53,11 @@ def scan(paths: Sequence[str | Path], text_columns: Sequence[str] = ()) -> pl.La
     suffix = suffixes.pop()
     files = [Path(path) for path in paths]
     if suffix.startswith(".csv"):
-        # Types are inferred from the whole file: a first glance would take a late "n/a" for a broken file.
-        return pl.scan_csv(
-            files, infer_schema_length=None, schema_overrides=dict.fromkeys(text_columns, pl.String)
-        )
+        # Types come from the whole file: a first glance would take a late "0.5" or "n/a" for a broken file.
+        # Said once, because a scan that infers does so anew, in memory, each time it runs.
+        overrides = dict.fromkeys(text_columns, pl.String)
+        inferred = schema_of(pl.scan_csv(files, infer_schema_length=None, schema_overrides=overrides))
+        return pl.scan_csv(files, schema=inferred)
     frame: pl.LazyFrame = _SCANS[suffix](files)
     return frame
 

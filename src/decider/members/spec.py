@@ -13,7 +13,7 @@ from msgspec import Meta
 from decider.errors import InvalidInput, NotFound, Violation
 
 Column = Annotated[str, Meta(min_length=1)]
-Fill = bool | float | str
+Fill = bool | int | float | str
 
 MAX_CHANNELS: Final = 32
 """Consent is one bit a channel in a uint32."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import zoneinfo
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +13,8 @@ import polars as pl
 
 from decider.errors import InvalidInput, Violation
 from decider.members.source import collect, require_columns
-from decider.members.spec import MAX_CHANNELS, SnapshotSpec
+from decider.members.spec import MAX_CHANNELS, Fill, SnapshotSpec
+from decider.members.zones import is_zone
 
 Array = npt.NDArray[Any]
 
@@ -96,7 +96,7 @@ def convert(
         features[:, place] = rows.numbers(name)
     place = len(spec.features)
     for name, levels in layout.levels.items():
-        text = rows.present(name).cast(pl.String)
+        text = rows.texts(name)
         for level in levels:
             features[:, place] = (text == level).to_numpy()
             place += 1
@@ -106,7 +106,7 @@ def convert(
         consent |= np.where(agreed, np.uint32(1 << bit), np.uint32(0))
     zone = np.zeros(len(table), np.int16)
     if spec.time_zone_column is not None:
-        names = rows.present(spec.time_zone_column).cast(pl.Enum(layout.zones))
+        names = rows.texts(spec.time_zone_column).cast(pl.Enum(layout.zones))
         zone = names.to_physical().cast(pl.Int16).to_numpy()
     return Batch(rows.ids(layout.id_type), features, consent, zone)
 
@@ -122,68 +122,76 @@ class _Rows:
     """Columns of a batch with their missing values met, and with messages that know the row."""
 
     def __init__(self, table: pl.DataFrame, spec: SnapshotSpec, first_row: int, filled: Counter[str]) -> None:
-        self._table, self._spec, self._first_row, self._filled = table, spec, first_row, filled
-        self._met: dict[str, pl.Series] = {}
-
-    def present(self, name: str) -> pl.Series:
-        """A column without nulls and NaN: filled where the spec says so, else refused."""
-        if name not in self._met:
-            self._met[name] = self._fill(self._table[name])
-        return self._met[name]
+        self._table, self._first_row, self._filled = table, first_row, filled
+        self._fills = {} if isinstance(spec.missing, str) else spec.missing
+        self._id = spec.id
+        self._counted: set[str] = set()
 
     def numbers(self, name: str) -> Array:
         """A column as float32, finite."""
-        column = self.present(name)
-        # Two steps, because a Decimal or a large integer rounds once on its way to float32, like a float64.
-        values: Array = column.cast(pl.Float64).cast(pl.Float32).to_numpy()
+        column = self._table[name].cast(pl.Float64)
+        if (fill := self._fill_for(name)) is not None:
+            column = column.fill_null(float(fill)).fill_nan(float(fill))
+        # By way of float64, so that large integers and decimals round but once.
+        values: Array = column.cast(pl.Float32).to_numpy()
         bad = ~np.isfinite(values)
         if bad.any():
-            self._refuse(name, "must be finite as float32", column, int(bad.argmax()))
+            self._refuse(name, "must be finite as float32", int(bad.argmax()))
         return values
+
+    def texts(self, name: str) -> pl.Series:
+        """A column as strings."""
+        column = self._table[name].cast(pl.String)
+        fill = self._fill_for(name)
+        return column if fill is None else column.fill_null(text_of(fill))
 
     def flags(self, name: str) -> Array:
         """A column as booleans; of integers, 0 and 1 only."""
-        column = self.present(name)
+        column = self._table[name]
+        fill = self._fill_for(name)
         if column.dtype != pl.Boolean:
-            bad = ~column.is_in([0, 1]).to_numpy()
+            bad = (~column.is_in([0, 1])).fill_null(value=False).to_numpy()
             if bad.any():
-                self._refuse(name, "must be 0 or 1", column, int(bad.argmax()))
-        return column.cast(pl.Boolean).to_numpy()
+                self._refuse(name, "must be 0 or 1", int(bad.argmax()))
+            column = column.cast(pl.Boolean)
+        return (column if fill is None else column.fill_null(bool(fill))).to_numpy()
 
     def ids(self, id_type: str) -> pl.Series:
         """The ids as Int64 or String."""
-        name = self._spec.id
-        column = self._table[name]
-        if column.null_count():
-            self._refuse(name, "must not be null", column, int(column.is_null().arg_max() or 0))
+        column = self._table[self._id]
         ids = column.cast(pl.String if id_type == "string" else pl.Int64, strict=False)
-        bad = ids.is_null() if id_type == "int64" else ids == ""
-        if bad.any():
-            rule = "must be an int64" if id_type == "int64" else "must not be empty"
-            self._refuse(name, rule, column, int(bad.arg_max() or 0))
+        for rule, bad in (
+            ("must not be null", column.is_null()),
+            ("must be an int64", ids.is_null()),
+            ("must not be empty", ids == "" if id_type == "string" else ids.is_null()),
+        ):
+            if bad.any():
+                self._refuse(self._id, rule, int(bad.arg_max() or 0))
         return ids
 
-    def _fill(self, column: pl.Series) -> pl.Series:
-        missing = column.is_null() | column.is_nan() if column.dtype.is_float() else column.is_null()
+    def _fill_for(self, name: str) -> Fill | None:
+        """What to fill a column with, None when nothing is missing; counts, and refuses without a fill."""
+        column = self._table[name]
+        missing = column.is_null()
+        if column.dtype.is_float():
+            missing = missing | column.is_nan().fill_null(value=False)
         n_missing = int(missing.sum())
         if n_missing == 0:
-            return column
-        fills = self._spec.missing
-        if isinstance(fills, str) or column.name not in fills:
-            self._refuse(
-                column.name,
-                "must not be missing (or name a fill for it)",
-                column,
-                int(missing.arg_max() or 0),
-            )
-        self._filled[column.name] += n_missing
-        value = fills[column.name]  # type: ignore[index]  # a string was refused above
-        return pl.select(
-            pl.when(missing).then(pl.lit(value)).otherwise(column).alias(column.name)
-        ).to_series()
+            return None
+        if name not in self._fills:
+            self._refuse(name, "must not be missing (or name a fill for it)", int(missing.arg_max() or 0))
+        if name not in self._counted:
+            self._counted.add(name)
+            self._filled[name] += n_missing
+        return self._fills[name]
 
-    def _refuse(self, name: str, rule: str, column: pl.Series, row: int) -> None:
-        raise InvalidInput.of(name, rule, column[row], f"at row {self._first_row + row}")
+    def _refuse(self, name: str, rule: str, row: int) -> NoReturn:
+        raise InvalidInput.of(name, rule, self._table[name][row], f"at row {self._first_row + row}")
+
+
+def text_of(fill: Fill) -> str:
+    """A fill as the level it stands for: booleans as Polars writes them."""
+    return str(fill).lower() if isinstance(fill, bool) else str(fill)
 
 
 def _named_columns(spec: SnapshotSpec) -> Iterator[tuple[str, str]]:
@@ -232,12 +240,10 @@ def _type_violations(schema: pl.Schema, spec: SnapshotSpec) -> Iterator[Violatio
         yield from check("id", spec.id, wanted, fits=False, fill=())
     for i, name in enumerate(spec.features):
         fits = schema[name].is_numeric() or schema[name] == pl.Boolean
-        yield from check(f"features[{i}]", name, "numeric or boolean", fits=fits, fill=(float, bool))
+        yield from check(f"features[{i}]", name, "numeric or boolean", fits=fits, fill=(int, float))
     for i, name in enumerate(spec.categories):
         fits = schema[name] in texts or schema[name].is_integer() or schema[name] == pl.Boolean
-        yield from check(
-            f"categories[{i}]", name, "text, integers or booleans", fits=fits, fill=(str, float, bool)
-        )
+        yield from check(f"categories[{i}]", name, "text, integers or booleans", fits=fits, fill=(str, int))
     for channel, given in spec.consent.items():
         if isinstance(given, str):
             fits = schema[given] == pl.Boolean or schema[given].is_integer()
@@ -261,7 +267,7 @@ def _distinct(frame: pl.LazyFrame, name: str, spec: SnapshotSpec) -> tuple[str, 
     column = collect(frame.select(pl.col(name).cast(pl.String)).unique()).to_series()
     found = set(column.drop_nulls().to_list())
     if column.null_count() and not isinstance(spec.missing, str) and name in spec.missing:
-        found.add(str(pl.Series([spec.missing[name]]).cast(pl.String)[0]))
+        found.add(text_of(spec.missing[name]))
     return tuple(sorted(found))
 
 
@@ -277,9 +283,7 @@ def _zones(frame: pl.LazyFrame, spec: SnapshotSpec) -> tuple[str, ...]:
     column = spec.time_zone_column
     zones = _distinct(frame, column, spec) if column is not None else (spec.time_zone or "UTC",)
     for zone in zones:
-        try:
-            zoneinfo.ZoneInfo(zone)
-        except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        if not is_zone(zone):
             where = f"in column {column!r}" if column is not None else ""
-            raise InvalidInput.of("time_zone", "must be an IANA time zone", zone, where) from None
+            raise InvalidInput.of("time_zone", "must be an IANA time zone", zone, where)
     return zones

@@ -53,6 +53,15 @@ def local_minutes(snapshot: HasZones, rows: Array, time_micros: int) -> Array:
     return by_zone[codes]
 
 
+def is_zone(name: str) -> bool:
+    """Say whether a name is an IANA time zone that this machine knows."""
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
+
+
 @functools.lru_cache(maxsize=4096)
 def _minutes(zone: str, minute: int) -> int:
     """Local minutes after midnight in a zone, at a minute since the Unix epoch."""
