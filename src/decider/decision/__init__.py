@@ -1,0 +1,1 @@
+"""One decision in seven steps, for one member or a chunk of thousands."""

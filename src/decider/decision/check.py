@@ -1,0 +1,105 @@
+"""What every request must be, before anything is looked up for it; and the digest that a retry must equal."""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from decider.catalog import Catalog
+from decider.decision.request import MemberRequest, RunRequest
+from decider.errors import InvalidInput, NotFound, UnknownName, Violation
+from decider.members import Snapshot
+
+MIN_TIME_MICROS = 946_684_800_000_000
+"""2000-01-01."""
+MAX_TIME_MICROS = 4_102_444_800_000_000
+"""2100-01-01."""
+MAX_ID_LENGTH = 200
+
+
+def check_request(request: MemberRequest | RunRequest) -> None:
+    """Refuse what no parts could make right.
+
+    Raises
+    ------
+    InvalidInput
+        Naming every field that breaks a rule.
+    """
+    found = []
+    if not 0 < len(request.request_id) <= MAX_ID_LENGTH:
+        rule = f"must have 1 to {MAX_ID_LENGTH} characters"
+        found.append(Violation("request_id", f"{rule}, got {len(request.request_id)}"))
+    if not MIN_TIME_MICROS <= request.decision_time_micros < MAX_TIME_MICROS:
+        got = f"{request.decision_time_micros} microseconds since 1970"
+        found.append(Violation("decision_time", f"must lie from 2000 up to 2100, got {got}"))
+    if request.epoch is not None and not -(2**63) <= request.epoch < 2**63:
+        found.append(Violation("epoch", f"must fit 64 bits, got {request.epoch}"))
+    if request.channels is not None and not request.channels:
+        found.append(Violation("channels", "must name at least one channel when given, got none"))
+    if isinstance(request, RunRequest):
+        found += _run_violations(request)
+    if found:
+        raise InvalidInput(found)
+
+
+def _run_violations(request: RunRequest) -> list[Violation]:
+    found = []
+    if request.volume is not None and request.price is not None:
+        found.append(Violation("price", f"must not be given together with volume, got {request.price}"))
+    if request.volume is not None and not 0 <= request.volume < 2**53:
+        found.append(Violation("volume", f"must be in [0, 2^53), got {request.volume}"))
+    if request.price is not None and not 0.0 <= request.price < float("inf"):
+        found.append(Violation("price", f"must be finite and >= 0, got {request.price}"))
+    return found
+
+
+def digest_of(request: MemberRequest | RunRequest, *, whole_snapshot: bool = False) -> str:
+    """SHA-256 of the request's body: all that a decision depends on."""
+    body = msgspec.to_builtins(request) | {"whole_snapshot": whole_snapshot}
+    for name in ("trace", "resume_token"):
+        body.pop(name, None)
+    return hashlib.sha256(msgspec.json.encode(body, order="deterministic")).hexdigest()
+
+
+def channel_mask(catalog: Catalog, channels: tuple[str, ...] | None) -> NDArray[np.uint8]:
+    """One for each channel of the catalog that the caller allows, uint8 [n_channels].
+
+    Raises
+    ------
+    UnknownName
+        For a channel that the catalog does not have.
+    """
+    if channels is None:
+        return np.ones(len(catalog.channel_names), np.uint8)
+    rule = f"must be one of {', '.join(catalog.channel_names)}"
+    unknown = [
+        Violation(f"channels[{place}]", f"{rule}, got {name!r}")
+        for place, name in enumerate(channels)
+        if name not in catalog.channel_names
+    ]
+    if unknown:
+        raise UnknownName(unknown)
+    return np.array([name in channels for name in catalog.channel_names], np.uint8)
+
+
+def row_of(snapshot: Snapshot, member_id: int | str, field: str = "member_id") -> int:
+    """The member's row.
+
+    Raises
+    ------
+    InvalidInput
+        When the id is a number and the snapshot has text, or the other way round.
+    NotFound
+        For an unknown member.
+    """
+    is_number = snapshot.id_type == "int64"
+    if isinstance(member_id, bool) or isinstance(member_id, int) != is_number:
+        raise InvalidInput.of(field, f"must be {'an integer' if is_number else 'text'}", member_id)
+    ids = np.array([member_id], np.int64) if isinstance(member_id, int) else [member_id]
+    row = int(snapshot.rows_of(ids)[0])
+    if row < 0:
+        raise NotFound(field, "member", member_id)
+    return row

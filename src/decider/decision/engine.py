@@ -1,0 +1,203 @@
+"""The decision engine: one member at once, a run over many, an explanation afterwards, events that follow."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from decider.clock import Clock
+from decider.decision.check import channel_mask, check_request, digest_of, row_of
+from decider.decision.explain import explain_record
+from decider.decision.exposure import Exposure
+from decider.decision.inclusion import inclusion_propensities
+from decider.decision.overrides import check_overrides
+from decider.decision.parts import Parts
+from decider.decision.ports import Log, Recall
+from decider.decision.record import chosen_messages, record_of
+from decider.decision.request import MemberRequest, RunRequest
+from decider.decision.result import Decision, Explanation
+from decider.decision.run import Desk, Run
+from decider.decision.stages import Question
+from decider.decision.steps import decide
+from decider.decision.trace import trace_of
+from decider.errors import Conflict, InvalidInput, Violation
+from decider.logbook.schema import DecisionRecord, EventRecord, EventResult
+
+
+@dataclass(frozen=True)
+class _State:
+    """What is replaced as a whole on reload."""
+
+    parts: Parts
+    exposure: Exposure
+
+
+class Engine:
+    """Makes decisions from the parts in force and keeps the log's promise: durable before anyone hears of it.
+
+    Parameters
+    ----------
+    parts
+        What decisions are made from.
+    log
+        Where they become durable.
+    clock
+        Tells how far back the history matters.
+    threads
+        Threads for runs; the kernels release the interpreter.
+    recall
+        Finds the parts of a past decision.
+    read_parts
+        Reads the parts anew for `reload`.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        log: Log,
+        clock: Clock,
+        threads: int,
+        recall: Recall,
+        read_parts: Callable[[], Parts],
+    ) -> None:
+        self._log, self._clock, self._recall, self._read_parts = log, clock, recall, read_parts
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decide")
+        self._reloading = threading.Lock()
+        self._state = _State(parts, self._exposure(parts))
+
+    @property
+    def parts(self) -> Parts:
+        """The parts in force."""
+        return self._state.parts
+
+    def reload(self) -> Parts:
+        """Read the parts anew and put them in force; an error leaves the old ones serving."""
+        with self._reloading:
+            parts = self._read_parts()
+            with self._state.exposure.reserving:
+                self._state = _State(parts, self._exposure(parts))
+        return parts
+
+    def close(self) -> None:
+        """Let the threads end. The log is its owner's to close."""
+        self._pool.shutdown(wait=True)
+
+    def decide(self, request: MemberRequest) -> Decision:
+        """Decide for one member.
+
+        Raises
+        ------
+        NotFound
+            For an unknown member.
+        InvalidInput
+            Naming every field that breaks a rule.
+        Conflict
+            When the request id was used with another body.
+        """
+        check_request(request)
+        digest = digest_of(request)
+        if not request.dry_run and (stored := self._log.find_request(request.request_id)) is not None:
+            return _repeated(self.parts, stored, digest)
+        while True:
+            decision = self._attempt(self._state, request, digest)
+            if decision is not None:
+                return decision
+
+    def explain(self, decision_id: str) -> Explanation:
+        """Compute a logged decision again, with every candidate.
+
+        Raises
+        ------
+        NotFound
+            When the log has no such decision.
+        NotReady
+            When a version it was made with is not here any more.
+        """
+        record, state = self._log.get_decision(decision_id), self._state
+        parts = self._recall(record, state.parts)
+        same_rows = parts.snapshot.version == state.parts.snapshot.version
+        exposure = state.exposure if same_rows else self._exposure(parts)
+        return explain_record(parts, record, exposure.sends(parts.catalog))
+
+    def start_run(self, request: RunRequest, whole_snapshot: bool) -> Run:
+        """Begin a bulk pass; see :class:`decider.decision.run.Run`."""
+        state = self._state
+        return Run(Desk(state.parts, self._log, state.exposure, self._pool), request, whole_snapshot)
+
+    def record_events(self, events: Sequence[EventRecord]) -> EventResult:
+        """Log what happened after decisions; sends and opt-outs count for the decisions that follow.
+
+        Raises
+        ------
+        InvalidInput
+            Naming every event that breaks a rule; none of the batch is logged.
+        Conflict
+            When an event id was used with another body.
+        """
+        unknown = [
+            Violation(f"events[{place}].decision_id", f"must be a logged decision, got {event.decision_id!r}")
+            for place, event in enumerate(events)
+            if event.decision_id is not None and not self._log.has_decision(event.decision_id)
+        ]
+        if unknown:
+            raise InvalidInput(unknown)
+        with self._state.exposure.reserving:
+            result = self._log.append_events(events)
+            self._state.exposure.add_entries(result.history, result.sequence)
+        return result
+
+    def _attempt(self, state: _State, request: MemberRequest, digest: str) -> Decision | None:
+        """Decide and log; none when the member was sent something in the meantime."""
+        parts, exposure = state.parts, state.exposure
+        bound = parts.policy(request.policy)
+        row = row_of(parts.snapshot, request.member_id)
+        pair_names = tuple(bound.model.pair_features) if bound.model else ()
+        rows = np.array([row], np.int64)
+        seen = exposure.observe(rows)
+        question = Question(
+            parts=parts,
+            bound=bound,
+            rows=rows,
+            time_micros=request.decision_time_micros,
+            epoch=bound.policy.epoch_of(request.decision_time_micros)
+            if request.epoch is None
+            else request.epoch,
+            channel_allowed=channel_mask(parts.catalog, request.channels),
+            theta=np.float32(bound.policy.price),
+            tie_cut=np.uint64(0),
+            sends=seen.sends,
+            until_sequence=seen.until_sequence,
+            overrides=check_overrides(
+                parts.catalog, parts.snapshot, row, request.context, request.pair_features, pair_names
+            ),
+        )
+        decided = decide(question)
+        inclusion = inclusion_propensities(question, decided)
+        record = record_of(request, digest, question, decided, inclusion)
+        if not request.dry_run:
+            with exposure.reserving:
+                if self._state is not state or exposure.changed(rows, seen).size:
+                    return None
+                appended = self._log.append_decision(record)
+                if appended.is_new:
+                    exposure.add_sets(rows, decided.sets, request.decision_time_micros, appended.sequence)
+            appended.wait()
+            if not appended.is_new:
+                return _repeated(parts, appended.record, digest)
+        trace = trace_of(question, decided) if request.trace else None
+        return Decision(record, chosen_messages(parts.catalog, record), trace=trace)
+
+    def _exposure(self, parts: Parts) -> Exposure:
+        since = self._clock.now_micros() - parts.catalog.longest_window_seconds * 1_000_000
+        return Exposure(parts, self._log.history_entries(since), self._log.last_sequence)
+
+
+def _repeated(parts: Parts, stored: DecisionRecord, digest: str) -> Decision:
+    """The stored decision for a retry; refused when the retry asks for something else."""
+    if stored.request_digest != digest:
+        raise Conflict("request_id", stored.request_id)
+    return Decision(stored, chosen_messages(parts.catalog, stored), repeated=True)

@@ -1,0 +1,129 @@
+"""A logged decision computed again: is it the same, what came next, what ended the set."""
+
+from __future__ import annotations
+
+import numpy as np
+from decider_core.history import LiveSends
+
+from decider.catalog import Catalog
+from decider.decision.check import channel_mask, row_of
+from decider.decision.overrides import check_overrides
+from decider.decision.parts import Parts
+from decider.decision.record import chosen_messages, set_entries
+from decider.decision.result import Decision, Explanation, TraceEntry
+from decider.decision.stages import Decided, Question
+from decider.decision.steps import decide
+from decider.decision.trace import trace_of
+from decider.logbook.schema import DecisionRecord, SetEntry
+from decider_core.assemble import Caps
+from decider_core.explore import EXPLORE, HOLDOUT
+
+
+def replay(parts: Parts, record: DecisionRecord, sends: LiveSends) -> tuple[Question, Decided]:
+    """Make a logged decision again from its parts (steps 1 to 6).
+
+    Parameters
+    ----------
+    parts
+        Of the versions that the record names.
+    record
+        The decision.
+    sends
+        The history since the snapshot; entries that the decision had not seen are left aside.
+    """
+    bound = parts.policy(record.policy)
+    row = row_of(parts.snapshot, record.member_id)
+    pair_names = tuple(bound.model.pair_features) if bound.model else ()
+    context = {name: value for name, value in record.context.items() if value is not None}
+    question = Question(
+        parts=parts,
+        bound=bound,
+        rows=np.array([row], np.int64),
+        time_micros=record.decision_time_micros,
+        epoch=record.epoch,
+        channel_allowed=channel_mask(
+            parts.catalog, tuple(record.channels) if record.channels is not None else None
+        ),
+        theta=np.float32(record.theta),
+        tie_cut=np.uint64(record.tie_cut),
+        sends=sends,
+        until_sequence=record.history_sequence,
+        overrides=check_overrides(
+            parts.catalog, parts.snapshot, row, context, record.pair_features, pair_names
+        ),
+        with_propensities=record.propensity_kind != "deferred",
+    )
+    return question, decide(question)
+
+
+def explain_record(parts: Parts, record: DecisionRecord, sends: LiveSends) -> Explanation:
+    """Replay a decision and say what a person asks of it."""
+    question, decided = replay(parts, record, sends)
+    trace = trace_of(question, decided)
+    outside = [
+        entry
+        for entry in trace
+        if entry.reason == "eligible" and entry.place < 0 and entry.gain_after_set is not None
+    ]
+    runner_up = max(outside, key=lambda entry: entry.gain_after_set or 0.0, default=None)
+    return Explanation(
+        decision=Decision(record, chosen_messages(parts.catalog, record), repeated=True),
+        trace=trace,
+        reproduced=same_decision(record, parts.catalog, decided),
+        runner_up=runner_up,
+        distance_to_price=_distance(parts, record, runner_up),
+        binding_cap=_binding(parts, record, decided, trace),
+    )
+
+
+def same_decision(record: DecisionRecord, catalog: Catalog, decided: Decided) -> bool:
+    """Whether a chunk of one member equals the record bit for bit."""
+
+    def numbers(entries: list[SetEntry]) -> list[list[float]]:
+        return [[entry.mean, entry.sd, entry.gain] for entry in entries]
+
+    entries = set_entries(catalog, decided, None)
+    propensity = float(decided.propensity[0])
+    return (
+        int(decided.explored.stratum[0]) == record.stratum
+        and [entry.candidate for entry in entries] == [entry.candidate for entry in record.messages]
+        and np.array_equal(numbers(entries), numbers(record.messages), equal_nan=True)
+        and (record.propensity is None or propensity == record.propensity)
+    )
+
+
+def _distance(parts: Parts, record: DecisionRecord, runner_up: TraceEntry | None) -> float | None:
+    if runner_up is None or runner_up.gain_after_set is None:
+        return None
+    cost = float(parts.catalog.cost[parts.catalog.index_of[runner_up.candidate]])
+    return runner_up.gain_after_set / cost - record.theta if cost > 0.0 else runner_up.gain_after_set
+
+
+def _binding(parts: Parts, record: DecisionRecord, decided: Decided, trace: tuple[TraceEntry, ...]) -> str:
+    if record.stratum == HOLDOUT:
+        return "holdout"
+    if record.stratum == EXPLORE or decided.explored.drawn[0]:
+        return "drawn"
+    chosen = [parts.catalog.index_of[entry.candidate] for entry in record.messages]
+    wanted = sorted(
+        (entry for entry in trace if entry.reason == "eligible" and entry.place < 0),
+        key=lambda entry: -(entry.gain_after_set or 0.0),
+    )
+    for entry in wanted:
+        gain, k = entry.gain_after_set or 0.0, parts.catalog.index_of[entry.candidate]
+        if gain <= record.theta * float(parts.catalog.cost[k]):
+            return "price"
+        if cap := _cap_reached(decided.permitted.caps, k, chosen):
+            return cap
+    return "price" if wanted else "no_candidate"
+
+
+def _cap_reached(caps: Caps, candidate: int, chosen: list[int]) -> str:
+    channel, topic = caps.channel[candidate], caps.topic[candidate]
+    if len(chosen) >= min(caps.max_messages, int(caps.room_member[0])):
+        return "member_cap"
+    if sum(caps.channel[other] == channel for other in chosen) >= caps.room_channel[channel, 0]:
+        return "channel_cap"
+    if sum(caps.topic[other] == topic for other in chosen) >= caps.room_topic[topic, 0]:
+        return "topic_cap"
+    return ""

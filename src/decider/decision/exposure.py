@@ -1,0 +1,124 @@
+"""What each member was already sent, as decisions see it and add to it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from decider.catalog import Catalog
+from decider.decision.parts import Parts
+from decider.logbook.schema import HistoryEntry, HistoryKind
+from decider.members import LiveHistory
+from decider_core.history import LiveSends
+
+BATCH = 65_536
+"""Log entries that are entered at once."""
+
+
+class Seen(NamedTuple):
+    """The history of some members at one moment."""
+
+    heads: NDArray[np.int32]
+    """[n] newest entry of each member: as long as it stays, nothing was sent to that member since."""
+    sends: LiveSends
+    until_sequence: int
+    """Last log entry that the history held."""
+
+
+class Exposure:
+    """The sends and opt-outs since the snapshot, by its rows.
+
+    Decisions are optimistic: they read what was sent (`observe`), decide without any lock, and under the
+    `reserving` lock make sure that it still stands (`changed`) before they enter the log and come back here.
+    So caps hold under concurrent calls, and the log's order is the order in which members were exposed.
+
+    Parameters
+    ----------
+    parts
+        Whose snapshot gives the rows.
+    entries
+        What the log holds already.
+    last_sequence
+        Last entry of the log that `entries` reach.
+    """
+
+    def __init__(self, parts: Parts, entries: Iterable[HistoryEntry], last_sequence: int) -> None:
+        self._parts = parts
+        self._history = LiveHistory(parts.snapshot.n_members)
+        self.reserving: threading.RLock = self._history.lock
+        candidates = parts.catalog.candidates
+        codes = [self._history.code(c.message, c.type, c.topic, c.channel) for c in candidates]
+        self._codes = np.array(codes, np.int32)
+        self._sequence = 0
+        self.add_entries(entries, last_sequence)
+
+    def observe(self, rows: NDArray[np.int64]) -> Seen:
+        """Give the history of `rows` as it stands now."""
+        with self.reserving:
+            return Seen(self._history.heads(rows), self.sends(self._parts.catalog), self._sequence)
+
+    def sends(self, catalog: Catalog) -> LiveSends:
+        """Give all of the history, with the codes of `catalog`."""
+        with self.reserving:
+            return LiveSends(*self._history.view(), *self._history.code_tables(catalog))
+
+    def changed(self, rows: NDArray[np.int64], seen: Seen) -> NDArray[np.int64]:
+        """Places in `rows` whose member was sent something since `seen`. Call under `reserving`."""
+        return np.flatnonzero(self._history.heads(rows) != seen.heads)
+
+    def add_sets(
+        self, rows: NDArray[np.int64], sets: NDArray[np.int16], time_micros: int, sequence: int
+    ) -> None:
+        """Enter the message sets of one log entry, [M, n]. Call under `reserving`."""
+        for place in sets:
+            sent = np.flatnonzero(place >= 0)
+            self._history.extend(
+                rows[sent],
+                np.full(sent.size, time_micros, np.int64),
+                self._codes[place[sent]],
+                np.full(sent.size, HistoryKind.SEND, np.uint8),
+                np.full(sent.size, sequence, np.int64),
+            )
+        self._sequence = sequence
+
+    def add_entries(self, entries: Iterable[HistoryEntry], sequence: int) -> None:
+        """Enter sends and opt-outs as the log tells them; members the snapshot lacks are left out."""
+        with self.reserving:
+            waiting: list[HistoryEntry] = []
+            for entry in entries:
+                waiting.append(entry)
+                if len(waiting) == BATCH:
+                    self._extend(waiting)
+                    waiting = []
+            self._extend(waiting)
+            self._sequence = max(self._sequence, sequence)
+
+    def _extend(self, entries: list[HistoryEntry]) -> None:
+        kind = int if self._parts.snapshot.id_type == "int64" else str
+        entries = [entry for entry in entries if isinstance(entry.member_id, kind)]
+        if not entries:
+            return
+        ids = pl.Series([entry.member_id for entry in entries], dtype=pl.Int64 if kind is int else pl.String)
+        rows = self._parts.snapshot.rows_of(ids)
+        known = np.flatnonzero(rows >= 0)
+        kept = [entries[place] for place in known.tolist()]
+        self._history.extend(
+            rows[known],
+            np.array([entry.time_micros for entry in kept], np.int64),
+            np.array([self._code(entry) for entry in kept], np.int32),
+            np.array([entry.kind for entry in kept], np.uint8),
+            np.array([entry.sequence for entry in kept], np.int64),
+        )
+
+    def _code(self, entry: HistoryEntry) -> int:
+        index = self._parts.catalog.index_of.get(entry.candidate)
+        if index is not None:
+            return int(self._codes[index])
+        # A message that left the catalog still counts towards the caps of member and channel.
+        message, _, channel = entry.candidate.rpartition("@")
+        return self._history.code(message, "", "", channel)

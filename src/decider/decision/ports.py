@@ -1,0 +1,93 @@
+"""What decisions need of the outside: a durable log, and the parts of a past decision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+import polars as pl
+
+from decider.decision.parts import Parts
+from decider.logbook.schema import (
+    DecisionRecord,
+    EventRecord,
+    EventResult,
+    HistoryEntry,
+    RunRecord,
+    SealedSegment,
+    SegmentInfo,
+)
+
+Recall = Callable[[DecisionRecord, Parts], Parts]
+"""Finds the parts of the versions that a record names, given those in force; NotReady when one is gone."""
+
+
+class Ticket(Protocol):
+    """Something on its way to the disk."""
+
+    @property
+    def sequence(self) -> int:
+        """Its place in the log."""
+        ...
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Return once it is durable."""
+        ...
+
+
+class Appended(Protocol):
+    """A decision that is in the log, or on its way there."""
+
+    @property
+    def record(self) -> DecisionRecord:
+        """What is stored: for a retry the earlier record, not the one passed in."""
+        ...
+
+    @property
+    def is_new(self) -> bool:
+        """False for a retry."""
+        ...
+
+    @property
+    def sequence(self) -> int:
+        """Its place in the log."""
+        ...
+
+    def wait(self, timeout: float | None = None) -> DecisionRecord:
+        """Return `record` once it is durable."""
+        ...
+
+
+class Log(Protocol):
+    """A durable log: what it has acknowledged survives a crash. See ``decider.logbook`` for one."""
+
+    @property
+    def last_sequence(self) -> int: ...  # noqa: D102
+
+    def find_request(self, request_id: str) -> DecisionRecord | None: ...  # noqa: D102
+
+    def get_decision(self, decision_id: str) -> DecisionRecord: ...  # noqa: D102
+
+    def has_decision(self, decision_id: str) -> bool: ...  # noqa: D102
+
+    def append_decision(self, record: DecisionRecord) -> Appended: ...  # noqa: D102
+
+    def append_events(self, events: Sequence[EventRecord]) -> EventResult: ...  # noqa: D102
+
+    def history_entries(self, since_micros: int) -> Iterator[HistoryEntry]: ...  # noqa: D102
+
+    def start_run(self, record: RunRecord) -> RunRecord: ...  # noqa: D102
+
+    def set_price(self, run_id: str, theta: float, tie_cut: int) -> None: ...  # noqa: D102
+
+    def seal_segment(self, run_id: str, first_ordinal: int, frame: pl.DataFrame) -> SealedSegment: ...  # noqa: D102
+
+    def commit_segment(self, sealed: SealedSegment) -> Ticket: ...  # noqa: D102
+
+    def discard_segment(self, sealed: SealedSegment) -> None: ...  # noqa: D102
+
+    def segments(self, run_id: str) -> list[SegmentInfo]: ...  # noqa: D102
+
+    def read_segment(self, info: SegmentInfo) -> pl.DataFrame: ...  # noqa: D102
+
+    def finish_run(self, run_id: str, summary: dict[str, object]) -> None: ...  # noqa: D102

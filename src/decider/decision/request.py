@@ -1,0 +1,56 @@
+"""What a caller asks: one member now, or a run over many."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+Scalar = bool | int | float | str
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemberRequest:
+    """One member, one decision."""
+
+    member_id: int | str
+    """As the snapshot has it."""
+    request_id: str
+    """Chosen by the caller; a retry with the same id returns the same decision."""
+    decision_time_micros: int
+    """When the messages would go out, microseconds since the Unix epoch, UTC."""
+    policy: str = ""
+    """Name of the policy; empty takes the default."""
+    epoch: int | None = None
+    """The decision window; none takes the policy's window that holds the decision time."""
+    channels: tuple[str, ...] | None = None
+    """Only these channels; none means all."""
+    context: Mapping[str, Scalar] = field(default_factory=dict)
+    """Member columns (features or attributes) whose snapshot values are overridden."""
+    pair_features: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Candidate id -> pair feature name -> value; every eligible candidate must have all the model's."""
+    dry_run: bool = False
+    """Decide, but log nothing and count it nowhere."""
+    trace: bool = False
+    """Also return every candidate with its value or its exclusion reason."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRequest:
+    """One bulk pass."""
+
+    request_id: str
+    """Chosen by the caller; names the run."""
+    decision_time_micros: int
+    """One time for the whole run."""
+    policy: str = ""
+    epoch: int | None = None
+    channels: tuple[str, ...] | None = None
+    volume: int | None = None
+    """At most so many sends in this run; its price is found exactly. Not together with `price`."""
+    price: float | None = None
+    """Incrementality threshold per unit of cost; none takes the policy's."""
+    defer_propensities: bool = False
+    """Leave exploit propensities out: they can be recomputed from the log."""
+    dry_run: bool = False
+    resume_token: str = ""
+    """The last token received, to go on after a broken stream."""

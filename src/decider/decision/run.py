@@ -1,0 +1,322 @@
+"""A bulk pass: many members under one policy, at one time and one price; durable before it is answered."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from decider.decision.check import channel_mask, check_request, digest_of
+from decider.decision.chunks import decide_chunk, joined, replaced
+from decider.decision.exposure import Exposure, Seen
+from decider.decision.frame import chunk_of_segment, segment_frame
+from decider.decision.parts import Parts
+from decider.decision.ports import Log
+from decider.decision.pricing import RunPrice, price_rates, search_price
+from decider.decision.request import RunRequest
+from decider.decision.result import ResultChunk, RunSummary
+from decider.decision.stages import Decided, Question
+from decider.decision.steps import decide
+from decider.decision.tally import Tally
+from decider.errors import InvalidInput, Violation
+from decider.logbook.schema import RunRecord, SegmentInfo, run_id_of
+
+CHUNK = 2_048
+"""Members a kernel call works on: its pair arrays stay in the second-level cache."""
+SEGMENT = 65_536
+"""Members that become durable, and are answered, together."""
+
+
+class Desk(NamedTuple):
+    """What a run works with."""
+
+    parts: Parts
+    log: Log
+    exposure: Exposure
+    pool: ThreadPoolExecutor
+
+
+class _Segment(NamedTuple):
+    """Members that become durable together."""
+
+    rows: NDArray[np.int64]
+    seen: Seen
+    logged: SegmentInfo | None
+    chunks: list[Future[ResultChunk]]
+
+
+class Run:
+    """One bulk pass, from its header to its summary.
+
+    Members come by :meth:`add` (or are the whole snapshot); decisions come back from `add` as soon as a
+    segment of them is full and durable, the rest from :meth:`finish`. With a volume, the first pass only
+    collects the marginal gains, and every decision comes from `finish`, at the exact price. A run whose
+    request id is known goes on where its log ends: what is durable is answered from the log.
+    """
+
+    def __init__(self, desk: Desk, request: RunRequest, whole_snapshot: bool) -> None:
+        check_request(request)
+        self._desk, self._request, self._whole = desk, request, whole_snapshot
+        self._bound = desk.parts.policy(request.policy)
+        policy = self._bound.policy
+        self._epoch = (
+            policy.epoch_of(request.decision_time_micros) if request.epoch is None else request.epoch
+        )
+        self._allowed = channel_mask(desk.parts.catalog, request.channels)
+        self.run_id = run_id_of(request.request_id)
+        self._seen = np.zeros(desk.parts.snapshot.n_members, np.bool_)
+        self._waiting: list[NDArray[np.int64]] = []
+        self._n_added = self._n_decided = 0
+        self._answer_from = _resume_at(request, self.run_id)
+        self._price: RunPrice | None = None
+        if request.volume is None:
+            theta = policy.price if request.price is None else request.price
+            self._price = RunPrice(np.float32(theta), np.uint64(0), 0)
+        self.record = self._record()
+        self._logged = {} if request.dry_run else self._open()
+        self._tally = Tally(desk.parts.catalog, self._bound.max_messages)
+
+    @property
+    def parts(self) -> Parts:
+        """The parts that every decision of the run is made from."""
+        return self._desk.parts
+
+    @property
+    def n_total(self) -> int | None:
+        """Members of the run; none while they are still coming."""
+        return self._desk.parts.snapshot.n_members if self._whole else None
+
+    def progress(self) -> tuple[str, int, int | None]:
+        """Return the phase (`pricing` or `deciding`), members done in it, members in all when known."""
+        known = self.n_total
+        if self._price is None:
+            return "pricing", self._n_added, known
+        return "deciding", self._n_decided, known
+
+    def add(
+        self, member_ids: NDArray[np.int64] | Sequence[str], field: str = "member_ids"
+    ) -> list[ResultChunk]:
+        """Take members in; return what became durable.
+
+        Raises
+        ------
+        InvalidInput
+            For an empty chunk, unknown members, and members that came before; nothing of the chunk is taken.
+        """
+        rows = self._rows(member_ids, field)
+        self._seen[rows] = True
+        self._waiting.append(rows)
+        self._n_added += rows.size
+        if self._price is None or sum(part.size for part in self._waiting) < SEGMENT:
+            return []
+        waiting = np.concatenate(self._waiting)
+        n_full = waiting.size // SEGMENT * SEGMENT
+        self._waiting = [waiting[n_full:]]
+        return list(self._decide(waiting[at : at + SEGMENT] for at in range(0, n_full, SEGMENT)))
+
+    def finish(self) -> Iterator[ResultChunk]:
+        """Decide what is left and close the run; afterwards `summary` is there."""
+        rows = self._all_rows()
+        if self._n_added == 0:
+            raise InvalidInput.of("members", "must not be empty: the run got no member at all", 0)
+        if self._price is None:
+            self._set_price(self._find_price(rows))
+        yield from self._decide(rows[at : at + SEGMENT] for at in range(0, rows.size, SEGMENT))
+        if not self._request.dry_run:
+            self._desk.log.finish_run(self.run_id, self.summary.as_dict())
+
+    @property
+    def summary(self) -> RunSummary:
+        """Counts and sums over all members answered so far."""
+        price = self._price or RunPrice(np.float32(np.nan), np.uint64(0), 0)
+        return self._tally.summary(self.run_id, price)
+
+    def close(self) -> None:
+        """Abandon the run; what is durable stays, and a run with the same request goes on from there."""
+        self._waiting.clear()
+
+    def _record(self) -> RunRecord:
+        parts, policy, request = self._desk.parts, self._bound.policy, self._request
+        return RunRecord(
+            run_id=self.run_id,
+            request_id=request.request_id,
+            request_digest=digest_of(request, whole_snapshot=self._whole),
+            decision_time_micros=request.decision_time_micros,
+            epoch=self._epoch,
+            policy=policy.name,
+            policy_version=policy.version,
+            model_version=self._bound.model_version,
+            snapshot_version=parts.snapshot.version,
+            catalog_version=parts.catalog.version,
+            candidates=[candidate.id for candidate in parts.catalog.candidates],
+            channels=None if request.channels is None else list(request.channels),
+            theta=None if self._price is None else float(self._price.theta),
+            tie_cut=None if self._price is None else int(self._price.tie_cut),
+            propensity_draws=policy.propensity_draws,
+            request={"volume": request.volume, "price": request.price, "whole_snapshot": self._whole},
+        )
+
+    def _open(self) -> dict[int, SegmentInfo]:
+        """Enter the run in the log, or find it there with what it already decided."""
+        stored = self._desk.log.start_run(self.record)
+        for name in ("policy_version", "model_version", "snapshot_version", "catalog_version"):
+            if getattr(stored, name) != getattr(self.record, name):
+                rule = f"began under {name} {getattr(stored, name)}, which is not in force any more"
+                raise InvalidInput.of("request_id", rule, self._request.request_id)
+        self.record = stored
+        if stored.theta is not None and stored.tie_cut is not None:
+            self._price = RunPrice(np.float32(stored.theta), np.uint64(stored.tie_cut), 0)
+        return {info.first_ordinal: info for info in self._desk.log.segments(self.run_id)}
+
+    def _rows(self, member_ids: NDArray[np.int64] | Sequence[str], field: str) -> NDArray[np.int64]:
+        if self._whole:
+            raise InvalidInput.of(
+                field, "must not be sent: the run takes the whole snapshot", len(member_ids)
+            )
+        if len(member_ids) == 0:
+            raise InvalidInput.of(field, "must not be empty", 0)
+        rows = self._desk.parts.snapshot.rows_of(member_ids)
+        rule = "must name a member of the snapshot"
+        _refuse(field, rule, member_ids, np.flatnonzero(rows < 0))
+        first_places = np.full(rows.size, True)
+        first_places[np.unique(rows, return_index=True)[1]] = False
+        rule = "must come only once in a run"
+        _refuse(field, rule, member_ids, np.flatnonzero(first_places | self._seen[rows]))
+        return rows
+
+    def _all_rows(self) -> NDArray[np.int64]:
+        if self._whole:
+            self._n_added = self._desk.parts.snapshot.n_members
+            return np.arange(self._n_added, dtype=np.int64)
+        waiting, self._waiting = self._waiting, []
+        return np.concatenate(waiting) if waiting else np.zeros(0, np.int64)
+
+    def _question(self, rows: NDArray[np.int64], seen: Seen, price: RunPrice | None = None) -> Question:
+        """What is asked for `rows`: at the run's price, or at a trial price without propensities."""
+        at = price or self._price
+        assert at is not None
+        return Question(
+            parts=self._desk.parts,
+            bound=self._bound,
+            rows=rows,
+            time_micros=self._request.decision_time_micros,
+            epoch=self._epoch,
+            channel_allowed=self._allowed,
+            theta=at.theta,
+            tie_cut=at.tie_cut,
+            sends=seen.sends,
+            until_sequence=seen.until_sequence,
+            with_propensities=price is None and not self._request.defer_propensities,
+        )
+
+    def _find_price(self, rows: NDArray[np.int64]) -> RunPrice:
+        """The first pass: every marginal gain above the floor, and from them the price."""
+        floor = RunPrice(np.float32(self._bound.policy.price), np.uint64(0), 0)
+        seen = self._desk.exposure.observe(rows)
+        assert self._request.volume is not None
+
+        def decide_at(price: RunPrice) -> Iterator[tuple[NDArray[np.int64], Decided]]:
+            chunks = [rows[at : at + CHUNK] for at in range(0, rows.size, CHUNK)]
+            questions = (self._question(chunk, seen, price) for chunk in chunks)
+            yield from zip(chunks, self._desk.pool.map(decide, questions), strict=True)
+
+        costs = self._desk.parts.catalog.cost
+        find = price_rates if (costs == costs[0]).all() else search_price
+        return find(decide_at, self._desk.parts, self._bound, self._epoch, self._request.volume, floor)
+
+    def _set_price(self, price: RunPrice) -> None:
+        theta, tie_cut = float(price.theta), int(price.tie_cut)
+        if not self._request.dry_run:
+            self._desk.log.set_price(self.run_id, theta, tie_cut)
+        self.record = msgspec.structs.replace(self.record, theta=theta, tie_cut=tie_cut)
+        self._price = price
+
+    def _decide(self, segments: Iterator[NDArray[np.int64]]) -> Iterator[ResultChunk]:
+        """Decide segment after segment, the next one while this one becomes durable."""
+        under_way: deque[_Segment] = deque()
+        ordinal = self._n_decided
+        for rows in segments:
+            under_way.append(self._begin(rows, ordinal))
+            ordinal += rows.size
+            if len(under_way) > 1:
+                yield from self._complete(under_way.popleft())
+        while under_way:
+            yield from self._complete(under_way.popleft())
+
+    def _begin(self, rows: NDArray[np.int64], ordinal: int) -> _Segment:
+        seen = self._desk.exposure.observe(rows)
+        if ordinal in self._logged:
+            return _Segment(rows, seen, self._logged[ordinal], [])
+        starts = range(0, rows.size, CHUNK)
+        submit = self._desk.pool.submit
+        chunks = [
+            submit(decide_chunk, self._question(rows[at : at + CHUNK], seen), ordinal + at) for at in starts
+        ]
+        return _Segment(rows, seen, None, chunks)
+
+    def _complete(self, segment: _Segment) -> Iterator[ResultChunk]:
+        if segment.logged is not None:
+            chunk = chunk_of_segment(self._desk.log.read_segment(segment.logged), self._desk.parts.snapshot)
+            if not np.array_equal(chunk.rows, segment.rows):
+                rule = f"must come in the order in which run {self.run_id} first had them; others came in"
+                value = f"{segment.rows.size} members from place {self._n_decided} on"
+                raise InvalidInput([Violation("members", f"{rule} {value}")])
+        else:
+            chunk = joined([future.result() for future in segment.chunks])
+            if not self._request.dry_run:
+                chunk = self._make_durable(chunk, segment.seen)
+        self._n_decided += chunk.n_members
+        self._tally.add(chunk)
+        if self._n_decided > self._answer_from:
+            token = "" if self._request.dry_run else f"{self.run_id}:{self._n_decided}"
+            yield replace(chunk, resume_token=token)
+
+    def _make_durable(self, chunk: ResultChunk, seen: Seen) -> ResultChunk:
+        """Log the segment; members who were sent something in the meantime are decided again first."""
+        exposure, log = self._desk.exposure, self._desk.log
+        while True:
+            sealed = log.seal_segment(self.run_id, chunk.first_ordinal, segment_frame(chunk))
+            with exposure.reserving:
+                changed = exposure.changed(chunk.rows, seen)
+                if not changed.size:
+                    commit = log.commit_segment(sealed)
+                    exposure.add_sets(
+                        chunk.rows, chunk.sets, self._request.decision_time_micros, commit.sequence
+                    )
+            if not changed.size:
+                commit.wait()
+                return chunk
+            log.discard_segment(sealed)
+            seen = exposure.observe(chunk.rows)
+            again = decide_chunk(self._question(chunk.rows[changed], seen), 0)
+            chunk = replaced(chunk, changed, again)
+
+
+def _refuse(
+    field: str, rule: str, member_ids: NDArray[np.int64] | Sequence[str], places: NDArray[np.int64]
+) -> None:
+    if not places.size:
+        return
+    first = [
+        Violation(f"{field}[{place}]", f"{rule}, got {member_ids[place]!r}") for place in places[:10].tolist()
+    ]
+    if places.size > 10:
+        first.append(Violation(field, f"{rule}, got {places.size} that break it; the first ten are named"))
+    raise InvalidInput(first)
+
+
+def _resume_at(request: RunRequest, run_id: str) -> int:
+    if not request.resume_token:
+        return 0
+    token_run, _, answered = request.resume_token.partition(":")
+    if token_run != run_id or not answered.isdigit() or request.dry_run:
+        raise InvalidInput.of(
+            "resume_token", "must be one that this request_id received", request.resume_token
+        )
+    return int(answered)

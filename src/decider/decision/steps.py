@@ -1,0 +1,158 @@
+"""One decision, in seven steps, for a chunk of any size.
+
+::
+
+    catalog + snapshot -> 1 gather -> 2 permit -> 3 describe -> 4 estimate -> 5 explore -> 6 assemble -> 7 log
+
+The seventh needs the outside world and stands in ``engine.py`` and ``run.py``. The six here are pure: what a
+member gets depends on nothing but the question and the member, whatever else is in the chunk (invariant 1).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from decider.catalog import live, quiet
+from decider.decision.overrides import Overrides
+from decider.decision.propensities import propensities
+from decider.decision.stages import (
+    Decided,
+    Described,
+    Estimated,
+    Explored,
+    Gathered,
+    Permitted,
+    Question,
+)
+from decider.members import local_minutes
+from decider_core import explore as core_explore
+from decider_core import reasons, values
+from decider_core.assemble import assemble as assemble_sets
+from decider_core.gains import path_gains
+from decider_core.history import Candidates, SnapshotSends, apply_history
+from decider_core.permit import permit as permit_candidates
+from decider_core.random import DRAW, EPSILON, stream_key, tie_keys, uniforms
+from decider_core.score import fatigue, posterior_moments
+from decider_core.values import policy_values
+
+KINDS = {
+    "thompson": values.THOMPSON,
+    "ucb": values.UCB,
+    "greedy": values.GREEDY,
+    "cautious": values.CAUTIOUS,
+    "epsilon_greedy": values.GREEDY,
+}
+
+
+def decide(question: Question) -> Decided:
+    """Steps 1 to 6, in order."""
+    gathered = gather(question)
+    permitted = permit(question, gathered)
+    described = describe(question, gathered, permitted)
+    estimated = estimate(question, described)
+    explored = explore(question, gathered, permitted, estimated)
+    return assemble(question, gathered, permitted, estimated, explored)
+
+
+def gather(question: Question) -> Gathered:
+    """Step 1: the members' rows of the snapshot, the candidates live now, the channels quiet now."""
+    parts, bound, rows = question.parts, question.bound, question.rows
+    features, audience, consent, places = parts.snapshot.features[rows], parts.audience, parts.consent, rows
+    if question.overrides is not None:
+        features = question.overrides.features(features)
+        if question.overrides.audience is not None:
+            audience, consent, places = question.overrides.audience, consent[rows], np.zeros(1, np.int64)
+    if bound.feature_columns is not None:
+        features = np.ascontiguousarray(features[:, bound.feature_columns])
+    out_for_all = live(parts.catalog, question.time_micros)
+    if bound.bound_model is not None:
+        unknown = (out_for_all == reasons.ELIGIBLE) & (bound.bound_model.estimable == 0)
+        out_for_all = np.where(unknown, np.uint8(reasons.NO_POSTERIOR), out_for_all)
+    minutes = local_minutes(parts.snapshot, rows, question.time_micros)
+    keys = parts.snapshot.keys[rows]
+    return Gathered(keys, features, audience, consent, places, out_for_all, quiet(parts.catalog, minutes))
+
+
+def permit(question: Question, gathered: Gathered) -> Permitted:
+    """Step 2: who may get what. A candidate that may not has its reason; none is dropped for its value."""
+    catalog, max_messages = question.parts.catalog, question.bound.max_messages
+    reason = permit_candidates(
+        gathered.places, gathered.audience, gathered.consent, gathered.live,
+        catalog.channel, question.channel_allowed, gathered.quiet,
+    )  # fmt: skip
+    snapshot, candidates = question.parts.snapshot, Candidates(catalog.channel, catalog.topic, catalog.type)
+    before = SnapshotSends(
+        snapshot.send_offsets, snapshot.send_time_micros, snapshot.send_codes, *question.parts.snapshot_codes
+    )
+    caps = apply_history(
+        question.rows, question.time_micros, before, question.sends, question.until_sequence,
+        candidates, catalog.history_rules, max_messages, reason,
+    )  # fmt: skip
+    return Permitted(reason, caps)
+
+
+def describe(question: Question, gathered: Gathered, permitted: Permitted) -> Described:
+    """Step 3: the feature map z of each member and the pair features u of each member and candidate."""
+    model, (n_candidates, n_members) = question.bound.model, permitted.reason.shape
+    z = model.feature_map.apply(gathered.features) if model else np.zeros((n_members, 0), np.float32)
+    if not (model and model.pair_features):
+        return Described(z, np.zeros((0, n_candidates, n_members), np.float32))
+    overrides = question.overrides or Overrides.none()
+    u = overrides.pair_array(model.pair_features, question.parts.catalog, permitted.reason)
+    return Described(z, u)
+
+
+def estimate(question: Question, described: Described) -> Estimated:
+    """Step 4: posterior mean and standard deviation of every tau, and the expected fatigue."""
+    model, n_members = question.bound.bound_model, question.rows.size
+    if model is None:
+        nothing = np.full((question.parts.catalog.n_candidates, n_members), np.nan, np.float32)
+        return Estimated(nothing, nothing, np.zeros(n_members, np.float32))
+    mean, sd = posterior_moments(model.packed, described.z, described.u)
+    return Estimated(mean, sd, fatigue(described.z, model.fatigue))
+
+
+def explore(question: Question, gathered: Gathered, permitted: Permitted, estimated: Estimated) -> Explored:
+    """Step 5: each member's stratum, the policy's value of every candidate, the sets drawn at random."""
+    policy, catalog = question.bound.policy, question.parts.catalog
+    epoch, keys = question.epoch, gathered.keys
+    share = 1.0 if policy.kind == "random" else policy.explore
+    stratum = core_explore.strata(policy.seed, epoch, policy.holdout, share, keys)
+    if policy.kind == "random":
+        value = np.zeros(permitted.reason.shape, np.float32)
+    elif policy.kind == "heuristic":
+        value = question.parts.priorities_of(question.rows)
+    else:
+        stream = stream_key(policy.seed, DRAW, epoch)
+        value = policy_values(
+            KINDS[policy.kind], estimated.mean, estimated.sd, policy.kappa, stream, keys, catalog.keys
+        )
+    drawn = stratum == core_explore.EXPLORE
+    if policy.kind == "epsilon_greedy":
+        dice = uniforms(stream_key(policy.seed, EPSILON, epoch), keys)
+        drawn |= (stratum == core_explore.EXPLOIT) & (dice < policy.epsilon)
+    sets, propensity = core_explore.explore_sets(
+        policy.seed, epoch, question.bound.count_shares, catalog.weight,
+        permitted.reason, permitted.caps, keys, catalog.keys, where=drawn.view(np.uint8),
+    )  # fmt: skip
+    return Explored(stratum, value, drawn, sets, propensity)
+
+
+def assemble(
+    question: Question, gathered: Gathered, permitted: Permitted, estimated: Estimated, explored: Explored
+) -> Decided:
+    """Step 6: the greedy set under price and caps, or the one that was drawn; each with its propensity."""
+    catalog, penalty = question.parts.catalog, question.same_topic_penalty
+    ties = tie_keys(question.bound.policy.seed, question.epoch, gathered.keys)
+    greedy, gains = assemble_sets(
+        explored.value, permitted.reason, estimated.fatigue, penalty,
+        catalog.cost, question.prices, int(question.tie_cut), ties, permitted.caps,
+    )  # fmt: skip
+    sets = np.where(explored.drawn, explored.sets, greedy)
+    held_out, drawn = explored.stratum == core_explore.HOLDOUT, np.flatnonzero(explored.drawn)
+    sets[:, held_out], gains[:, held_out] = -1, np.nan
+    drawn_value = np.ascontiguousarray(explored.value[:, drawn])
+    drawn_sets = np.ascontiguousarray(sets[:, drawn])
+    gains[:, drawn] = path_gains(drawn_sets, drawn_value, estimated.fatigue[drawn], penalty, catalog.topic)
+    propensity, hits = propensities(question, gathered, permitted, estimated, explored, sets, greedy, ties)
+    return Decided(permitted, estimated, explored, sets, gains, greedy, propensity, hits)

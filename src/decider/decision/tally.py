@@ -1,0 +1,58 @@
+"""Counts and sums over a run's decisions."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from decider.catalog import Catalog
+from decider.decision.pricing import RunPrice
+from decider.decision.result import STRATA, ResultChunk, RunSummary
+from decider_core.explore import EXPLORE
+
+
+class Tally:
+    """Adds up chunks; see :class:`RunSummary` for what it counts."""
+
+    def __init__(self, catalog: Catalog, max_messages: int) -> None:
+        self._catalog = catalog
+        self._per_candidate = np.zeros(catalog.n_candidates, np.int64)
+        self._per_count = np.zeros(max_messages + 1, np.int64)
+        self._per_stratum = np.zeros(len(STRATA), np.int64)
+        self._volume_explore = 0
+        self._expected: list[float] = []
+
+    def add(self, chunk: ResultChunk) -> None:
+        """Count one chunk."""
+        held = chunk.sets >= 0
+        counts = held.sum(axis=0)
+        self._per_candidate += np.bincount(chunk.sets[held], minlength=self._per_candidate.size)
+        self._per_count += np.bincount(counts, minlength=self._per_count.size)
+        self._per_stratum += np.bincount(chunk.stratum, minlength=len(STRATA))
+        self._volume_explore += int(counts[chunk.stratum == EXPLORE].sum())
+        self._expected.append(float(chunk.expected.sum(dtype=np.float64)))
+
+    def summary(self, run_id: str, price: RunPrice) -> RunSummary:
+        """Everything counted so far."""
+        catalog, per = self._catalog, self._per_candidate
+        per_message = {message.id: 0 for message in catalog.messages}
+        per_channel = dict.fromkeys(catalog.channel_names, 0)
+        for candidate in catalog.candidates:
+            per_message[candidate.message] += int(per[candidate.index])
+            per_channel[candidate.channel] += int(per[candidate.index])
+        return RunSummary(
+            run_id=run_id,
+            n_members=int(self._per_count.sum()),
+            n_messaged=int(self._per_count[1:].sum()),
+            volume=int(per.sum()),
+            volume_explore=self._volume_explore,
+            price=float(price.theta),
+            tie_cut=int(price.tie_cut),
+            expected_incremental_reward=math.fsum(self._expected),
+            cost=float(per @ catalog.cost.astype(np.float64)),
+            per_message=per_message,
+            per_channel=per_channel,
+            per_count=tuple(self._per_count.tolist()),
+            per_stratum=dict(zip(STRATA, self._per_stratum.tolist(), strict=True)),
+        )

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from decider_core.assemble import assemble
+from decider_core.caps import Caps
+from decider_core.contracts import ContractError
+from decider_core.gains import path_gains
+
+
+def naive_path_gains(sets, value, fatigue, penalty, topic):
+    gains = np.full(sets.shape, np.nan)
+    for r in range(sets.shape[1]):
+        before: list[int] = []
+        for place in range(sets.shape[0]):
+            k = int(sets[place, r])
+            if k < 0:
+                break
+            same = sum(topic[other] == topic[k] for other in before)
+            gains[place, r] = float(value[k, r]) - float(fatigue[r]) * len(before) - penalty * same
+            before.append(k)
+    return gains
+
+
+def test_path_gains_are_those_of_assembly_bit_for_bit() -> None:
+    rng = np.random.default_rng(2)
+    n_candidates, n_members = 6, 40
+    value = rng.normal(0.3, 0.5, (n_candidates, n_members)).astype(np.float32)
+    fatigue = rng.random(n_members).astype(np.float32) * np.float32(0.2)
+    topic = np.array([0, 0, 1, 1, 2, 2], np.int32)
+    caps = Caps(
+        np.zeros(n_candidates, np.int32),
+        topic,
+        np.full(n_members, 4, np.int16),
+        np.full((1, n_members), 4, np.int16),
+        np.full((3, n_members), 4, np.int16),
+        4,
+    )
+    sets, gains = assemble(
+        value,
+        np.zeros(value.shape, np.uint8),
+        fatigue,
+        0.07,
+        np.ones(n_candidates, np.float32),
+        np.zeros(n_candidates, np.float32),
+        0,
+        np.zeros(n_members, np.uint64),
+        caps,
+    )
+    comp = path_gains(sets, value, fatigue, 0.07, topic)
+    assert ((sets >= 0).sum(axis=0) > 1).any()
+    assert comp.tobytes() == gains.tobytes()
+    np.testing.assert_allclose(comp, naive_path_gains(sets, value, fatigue, 0.07, topic), rtol=1e-5)
+
+
+def test_path_gains_refuse_what_does_not_fit() -> None:
+    value, fatigue = np.zeros((2, 3), np.float32), np.zeros(3, np.float32)
+    with pytest.raises(ContractError, match="sets"):
+        path_gains(np.full((1, 3), 2, np.int16), value, fatigue, 0.0, np.zeros(2, np.int32))
+    with pytest.raises(ContractError, match="fatigue"):
+        path_gains(np.zeros((1, 3), np.int16), value, fatigue[:2], 0.0, np.zeros(2, np.int32))
+    with pytest.raises(ContractError, match="same_topic_penalty"):
+        path_gains(np.zeros((1, 3), np.int16), value, fatigue, -1.0, np.zeros(2, np.int32))
