@@ -88,7 +88,7 @@ def audience_mask(catalog: Catalog, frame: pl.DataFrame) -> npt.NDArray[np.uint6
     for rule_bits, admitted in zip(
         rules.audience_bits, _evaluate(rules.audience, frame, boolean=True), strict=True
     ):
-        holds = admitted.fill_null(value=False).to_numpy()
+        holds = admitted.to_numpy()
         for word, bits in zip(mask, rule_bits, strict=True):
             if bits:
                 word |= holds * bits
@@ -135,8 +135,9 @@ def _evaluate(rules: Sequence[Rule], frame: pl.DataFrame, *, boolean: bool) -> l
     if not rules:
         return []
     try:
+        expressions = [rule.compiled.fill_null(value=False) if boolean else rule.compiled for rule in rules]
         values = frame.select(
-            rule.compiled.alias(str(place)) for place, rule in enumerate(rules)
+            expression.alias(str(place)) for place, expression in enumerate(expressions)
         ).get_columns()
     except PolarsError as error:
         raise _error(rules, frame, error, boolean=boolean) from None
