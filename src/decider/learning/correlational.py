@@ -9,7 +9,7 @@ from decider.errors import InvalidInput, Violation
 from decider.evaluation import Logged
 from decider.learning.dr_learner import ArmPosterior, arm_posterior
 from decider.learning.nuisances import MINIMUM_ROWS
-from decider.learning.regression import fit, moments
+from decider.learning.regression import fit
 
 
 def correlational(log: Logged, z: NDArray[np.float32]) -> list[ArmPosterior]:
@@ -33,7 +33,8 @@ def correlational(log: Logged, z: NDArray[np.float32]) -> list[ArmPosterior]:
     Raises
     ------
     InvalidInput
-        If an arm has too few rows, or its reward does not vary, so that nothing says how sure its level is.
+        If an arm has too few rows or members, or its reward does not vary, so that nothing says how sure its
+        level is.
     """
     broken = []
     for code, arm in enumerate(log.arms):
@@ -50,6 +51,6 @@ def correlational(log: Logged, z: NDArray[np.float32]) -> list[ArmPosterior]:
     for code, arm in enumerate(log.arms):
         if code != log.control:
             rows = np.flatnonzero(log.arm == code)
-            posterior = fit(moments(z[rows], log.reward[rows]))
+            posterior = fit(z[rows], log.reward[rows], log.member_keys[rows])
             learnt.append(arm_posterior(arm, posterior, z[rows], 0))
     return learnt

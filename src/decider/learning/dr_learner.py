@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from decider.evaluation import Logged
 from decider.learning.folds import fold_of
 from decider.learning.nuisances import cross_fit
-from decider.learning.regression import LinearPosterior, fit, moments
+from decider.learning.regression import LinearPosterior, fit
 
 
 class ArmPosterior(NamedTuple):
@@ -89,7 +89,7 @@ def dr_learner(
     Raises
     ------
     InvalidInput
-        If an arm has too few rows.
+        If an arm has too few rows, or there are too few members for the features.
 
     Notes
     -----
@@ -111,7 +111,7 @@ def dr_learner(
         outcome = pseudo_outcome(log.rows(rows), q_hat[rows], code)
         weight = 1.0 / (1.0 / p_arm[rows] + 1.0 / p_control[rows])
         weight /= weight.mean()
-        posterior = fit(moments(z[rows], outcome, weight))
+        posterior = fit(z[rows], outcome, log.member_keys[rows], weight)
         learnt.append(arm_posterior(arm, posterior, z[rows], log.n_rows - len(rows)))
     return learnt
 

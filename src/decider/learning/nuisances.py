@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from decider.errors import InvalidInput, Violation
 from decider.evaluation import Logged
-from decider.learning.regression import Moments, fit, moments
+from decider.learning.ridge import Moments, moments, ridge
 
 MINIMUM_ROWS = 30
 """The least number of rows of every arm in every fold's training rows."""
@@ -18,8 +18,7 @@ def cross_fit(
 ) -> NDArray[np.float64]:
     """Predict the reward of every row under every arm from the members of the other folds.
 
-    For each arm a linear model of the reward in z, its slopes shrunk as the evidence has it
-    (:func:`decider.learning.regression.fit`).
+    For each arm a linear model of the reward in z (:func:`decider.learning.ridge.ridge`).
 
     Parameters
     ----------
@@ -52,7 +51,7 @@ def cross_fit(
             parts.append(moments(z[given], log.reward[given]))
         for f, rows in enumerate(members_of):
             others = [part for other, part in enumerate(parts) if other != f]
-            predicted[rows, code] = z[rows].astype(np.float64) @ fit(_total(others)).mean
+            predicted[rows, code] = z[rows].astype(np.float64) @ ridge(_total(others))
     return predicted
 
 

@@ -1,45 +1,17 @@
-"""Bayesian linear regression from sufficient statistics, the prior's scale averaged by evidence."""
+"""A Gaussian posterior over linear coefficients that is honest about noise of any shape."""
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from decider_core.posterior import gram_update
+from decider.errors import InvalidInput
+from decider.learning.shrinkage import Grid, directions, shrink
 
-_GRID: Final = 64
-
-
-class Moments(NamedTuple):
-    """Weighted sums over rows of ``[z, y]``; those of two sets of rows add up.
-
-    Parameters
-    ----------
-    gram
-        ``sum w z z'``, float64 of shape [d, d]; the first entry of z is one.
-    information
-        ``sum w z y``, float64 of shape [d].
-    squares
-        ``sum w y^2``.
-    n_rows
-        How many rows.
-    """
-
-    gram: NDArray[np.float64]
-    information: NDArray[np.float64]
-    squares: float
-    n_rows: int
-
-    def plus(self, other: Moments) -> Moments:
-        """Return the moments of both sets of rows."""
-        return Moments(
-            self.gram + other.gram,
-            self.information + other.information,
-            self.squares + other.squares,
-            self.n_rows + other.n_rows,
-        )
+MEMBERS_PER_COEFFICIENT = 4
+"""The least number of members for each coefficient."""
 
 
 class LinearPosterior(NamedTuple):
@@ -52,12 +24,12 @@ class LinearPosterior(NamedTuple):
     covariance
         float64 of shape [d, d].
     noise_variance
-        Of one row of weight one.
+        Of a row of weight one, on average.
     shrinkage
-        Between 0 (the slopes are as least squares has them) and 1 (the slopes are zero): the posterior mean
-        of the factor by which a slope is pulled to zero.
+        The posterior mean of the factor by which a typical slope is pulled to zero, in (0, 1).
     n_dependent
-        How many slopes the rows say nothing about, their features being constant or combinations of others.
+        How many directions of the slopes the rows say nothing about, their features being constant or
+        combinations of others: there the prior stands.
     n_rows
         How many rows it was learnt from.
     """
@@ -70,103 +42,122 @@ class LinearPosterior(NamedTuple):
     n_rows: int
 
 
-def moments(
+def fit(
     z: NDArray[np.float32],
     y: NDArray[np.float64],
+    member_keys: NDArray[np.uint64],
     weight: NDArray[np.float64] | None = None,
-) -> Moments:
-    """Add up rows.
+) -> LinearPosterior:
+    """Learn the coefficients.
+
+    The intercept has a flat prior and the slopes share ``N(0, s)``, averaged over s as
+    :mod:`decider.learning.shrinkage` has it. The mean is that of the Gaussian posterior under even noise.
+    With G the centred Gram matrix, P the penalty ``sigma^2 / s`` and M the sum over members of the outer
+    products of their ``sum w z residual``, the covariance given s is ::
+
+        inv(G + P) (M + P^2 s) inv(G + P)
+
+    the expected squared error of that mean under the prior, when the noise is what the residuals show [1]_.
+    It equals the usual ``sigma^2 inv(G + P)`` if M is ``sigma^2 G``, and stays true where the noise varies
+    with z or binds the rows of a member.
 
     Parameters
     ----------
     z
-        float32 of shape [n, d], its first column ones.
+        float32 of shape [n, d], its first column ones; its other columns standardised, since they share s.
     y
-        float64 of shape [n].
+        float64 of shape [n], not all the same.
+    member_keys
+        uint64 of shape [n].
     weight
-        Inverse of each row's relative noise variance, float64 of shape [n]; None for ones.
-    """
-    weight = np.ones(len(y)) if weight is None else weight
-    d = z.shape[1]
-    gram, information = np.zeros((d, d)), np.zeros(d)
-    gram_update(gram, information, z, y, weight)
-    return Moments(gram, information, float(weight @ np.square(y)), len(y))
+        Inverse of each row's expected noise variance up to a factor, float64 of shape [n]; None for ones.
 
-
-def fit(rows: Moments) -> LinearPosterior:
-    """Learn the coefficients.
-
-    The intercept has a flat prior. The slopes of the centred features share ``w ~ N(0, s)``, and their
-    least-squares estimates are pulled to zero by the factor ``u = 1 / (1 + s e / sigma^2)``, e the mean
-    eigenvalue of the centred Gram matrix. The scale s is not set by hand, nor at the one value of the largest
-    evidence, which may be zero and would then call itself certain that all slopes are: u has the uniform
-    prior [1]_, and the posterior is averaged over a grid of u by the restricted likelihood [2]_, keeping its
-    mean and covariance.
-
-    Parameters
-    ----------
-    rows
-        The moments of two or more rows.
-
-    Returns
-    -------
-    LinearPosterior
-        All zeros but the intercept, without uncertainty, if y does not vary.
+    Raises
+    ------
+    InvalidInput
+        If there are fewer than 4 members for each coefficient, or y is an exact line in z.
 
     References
     ----------
-    .. [1] Daniels, "A prior for the variance in hierarchical models", Canadian J. of Statistics 27, 1999.
-    .. [2] Patterson, Thompson, "Recovery of inter-block information when block sizes are unequal",
-           Biometrika 58, 1971; MacKay, "Bayesian interpolation", Neural Computation 4, 1992.
+    .. [1] Mueller, "Risk of Bayesian inference in misspecified models, and the sandwich covariance matrix",
+           Econometrica 81, 2013.
+    .. [2] MacKinnon, White, "Some heteroskedasticity-consistent covariance matrix estimators with improved
+           finite sample properties", Journal of Econometrics 29, 1985 (HC3).
     """
-    total = rows.gram[0, 0]
-    z_mean, y_mean = rows.gram[0, 1:] / total, rows.information[0] / total
-    gram = rows.gram[1:, 1:] - total * np.outer(z_mean, z_mean)
-    information = rows.information[1:] - total * z_mean * y_mean
-    squares = rows.squares - total * y_mean**2
-    n_slopes = len(z_mean)
-    if squares <= 1e-12 * rows.squares or rows.squares == 0.0:
-        mean = np.zeros(n_slopes + 1)
-        mean[0] = y_mean
-        return LinearPosterior(mean, np.zeros((n_slopes + 1, n_slopes + 1)), 0.0, 1.0, 0, rows.n_rows)
-    values, vectors = np.linalg.eigh(gram) if n_slopes else (np.zeros(0), np.zeros((0, 0)))
-    seen = values > 1e-9 * max(values.max(initial=0.0), 1e-300)
-    values = np.where(seen, values, 0.0)
-    # What lies in an unseen direction is rounding: a small divisor must not make an estimate of it.
-    rotated = np.where(seen, vectors.T @ information, 0.0)
-    slopes, spread, noise, shrinkage = _average(values, rotated, squares, rows.n_rows - 1)
-    slope_mean = vectors @ slopes
-    slope_covariance = vectors @ spread @ vectors.T
-    # y_mean = intercept + z_mean . w, and the mean of the noise is independent of the slopes.
-    mean = np.concatenate([[y_mean - z_mean @ slope_mean], slope_mean])
-    covariance = np.empty((n_slopes + 1, n_slopes + 1))
-    covariance[1:, 1:] = slope_covariance
-    covariance[0, 1:] = covariance[1:, 0] = -slope_covariance @ z_mean
-    covariance[0, 0] = noise / total + z_mean @ slope_covariance @ z_mean
-    covariance = (covariance + covariance.T) / 2
-    return LinearPosterior(mean, covariance, noise, shrinkage, int((~seen).sum()), rows.n_rows)
+    n, n_coefficients = z.shape
+    members, places = np.unique(member_keys, return_inverse=True)
+    _check_members(len(members), n_coefficients)
+    weight = np.ones(n) if weight is None else weight
+    total = weight.sum()
+    z_mean, y_mean = weight @ z[:, 1:] / total, float(weight @ y / total)
+    centred = z[:, 1:] - z_mean
+    values, vectors, seen = directions(centred.T @ (weight[:, None] * centred))
+    values, x = values[seen], centred @ vectors[:, seen]
+    squares = float(weight @ (y - y_mean) ** 2)
+    if squares <= 1e-20 * float(weight @ y**2):
+        raise InvalidInput.of("y", "must vary", y_mean, f"in all {n} rows")
+    grid = shrink(values, (weight * (y - y_mean)) @ x, squares, n - 1)
+    slopes = grid.share @ grid.slopes
+    residual = y - y_mean - x @ slopes
+    # The residual that a row would have, had it been left out [2]_.
+    leverage = weight / total + weight * (x**2 / (values + grid.share @ grid.penalty)).sum(axis=1)
+    push = weight * residual / (1 - leverage)
+    meat = _meat(np.concatenate([push[:, None], push[:, None] * x], axis=1), places, len(members))
+    covariance = _covariance(meat, grid, values, slopes, total)
+    scale = float(grid.share @ (grid.noise / grid.penalty))
+    turn = _back_to_features(vectors, seen, z_mean)
+    n_seen = len(covariance)
+    whole = np.zeros((n_coefficients, n_coefficients))
+    whole[:n_seen, :n_seen] = covariance
+    whole[range(n_seen, n_coefficients), range(n_seen, n_coefficients)] = scale
+    whole = turn @ whole @ turn.T
+    return LinearPosterior(
+        mean=turn[:, :n_seen] @ np.concatenate([[y_mean], slopes]),
+        covariance=(whole + whole.T) / 2,
+        noise_variance=float(weight @ residual**2) / (n - 1),
+        shrinkage=float(grid.share @ grid.factor),
+        n_dependent=n_coefficients - n_seen,
+        n_rows=n,
+    )
 
 
-def _average(
-    values: NDArray[np.float64], rotated: NDArray[np.float64], squares: float, freedom: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64], float, float]:
-    """Average over the grid: mean and covariance along the eigenvectors, noise, shrinkage."""
-    if not (values > 0).any():
-        # No feature varies: the slopes stay at zero with the variance of one row's noise.
-        noise = squares / freedom
-        return np.zeros(len(values)), np.eye(len(values)) * noise, noise, 1.0
-    typical = values.sum() / (values > 0).sum()
-    grid = (np.arange(_GRID) + 0.5) / _GRID
-    penalty = (typical * grid / (1 - grid))[:, None]
-    slopes = rotated / (values + penalty)
-    residual = squares - (rotated * slopes).sum(axis=1)
-    noise = residual / freedom
-    # log p(y | u) with the intercept integrated out and sigma^2 at its best value.
-    evidence = -0.5 * freedom * np.log(residual) + 0.5 * np.log(penalty / (values + penalty)).sum(axis=1)
-    share = np.exp(evidence - evidence.max())
-    share /= share.sum()
-    mean = share @ slopes
-    apart = slopes - mean
-    spread = (share[:, None] * apart).T @ apart
-    spread[np.diag_indices(len(values))] += share @ (noise[:, None] / (values + penalty))
-    return mean, spread, float(share @ noise), float(share @ grid)
+def _check_members(n_members: int, n_coefficients: int) -> None:
+    fewest = MEMBERS_PER_COEFFICIENT * n_coefficients
+    if n_members < fewest:
+        rule = f"must be at least {fewest} for {n_coefficients} coefficients"
+        raise InvalidInput.of("members", rule, n_members)
+
+
+def _meat(push: NDArray[np.float64], places: NDArray[np.int64], n_members: int) -> NDArray[np.float64]:
+    """Sum each member's rows, then the outer products of the sums."""
+    if n_members < len(push):
+        push = np.stack([np.bincount(places, weights=column) for column in push.T], axis=1)
+    return n_members / (n_members - 1) * (push.T @ push)
+
+
+def _covariance(
+    meat: NDArray[np.float64],
+    grid: Grid,
+    values: NDArray[np.float64],
+    slopes: NDArray[np.float64],
+    total: float,
+) -> NDArray[np.float64]:
+    """Covariance of [y_mean, slopes along the eigenvectors], averaged over the grid."""
+    bread = np.column_stack([np.full(len(grid.share), 1 / total), 1 / (values + grid.penalty[:, None])])
+    covariance: NDArray[np.float64] = (bread.T @ (grid.share[:, None] * bread)) * meat
+    apart = grid.slopes - slopes
+    covariance[1:, 1:] += (grid.share[:, None] * apart).T @ apart
+    # P^2 s = P sigma^2, the error that the pull to zero makes.
+    pull = (grid.share * grid.penalty * grid.noise) @ bread[:, 1:] ** 2
+    covariance[range(1, len(covariance)), range(1, len(covariance))] += pull
+    return covariance
+
+
+def _back_to_features(
+    vectors: NDArray[np.float64], seen: NDArray[np.bool_], z_mean: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """From [y_mean, slopes along the eigenvectors, those that were seen first] to [intercept, slopes]."""
+    turn = np.zeros((len(z_mean) + 1, len(z_mean) + 1))
+    turn[1:, 1:] = np.concatenate([vectors[:, seen], vectors[:, ~seen]], axis=1)
+    turn[0, 0], turn[0, 1:] = 1.0, -z_mean @ turn[1:, 1:]
+    return turn
