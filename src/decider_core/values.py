@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from decider_core.caps import LARGEST
-from decider_core.compile import F32, U64, kernel
+from decider_core.compile import F32, U8, U64, kernel
 from decider_core.contracts import ContractError, check_array, check_number, check_output
 from decider_core.random import _member_state, _normal, _pair_state
 
@@ -70,6 +70,21 @@ def policy_values(
     else:
         _shifted(mean, sd, np.float32(kappa if kind == UCB else -kappa), out)
     return out
+
+
+def check_posterior(mean: F32, sd: F32, reason: U8) -> tuple[F32, F32, U8]:
+    """Return mean, sd and reason of one shape: finite and sd not negative where eligible."""
+    mean = check_array("mean", mean, np.float32, (None, None))
+    sd = check_array("sd", sd, np.float32, mean.shape)
+    reason = check_array("reason", reason, np.uint8, mean.shape)
+    wrong = (reason == 0) & ~(np.isfinite(mean) & np.isfinite(sd) & (sd >= 0))
+    if wrong.any():
+        k, r = (int(i[0]) for i in np.nonzero(wrong))
+        raise ContractError(
+            "mean and sd must be finite and sd at least 0 where eligible, "
+            f"got {mean[k, r]} and {sd[k, r]} at [{k}, {r}]"
+        )
+    return mean, sd, reason
 
 
 @kernel

@@ -1,0 +1,152 @@
+"""Thompson decisions drawn again and again, to count how often a member gets the same message set."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from decider_core import random
+from decider_core.assemble import _LANES, _assemble_lanes, _lanes
+from decider_core.caps import Caps, Terms, check_caps, check_fatigue, check_sets, check_terms
+from decider_core.compile import F32, I16, I32, U8, U64, inline, kernel
+from decider_core.contracts import ContractError, check_array
+from decider_core.random import _member_state, _normal, _pair_state, _stream_state, _word
+from decider_core.values import check_posterior
+
+
+def replayed_hits(
+    sets: I16,
+    mean: F32,
+    sd: F32,
+    reason: U8,
+    fatigue: F32,
+    same_topic_penalty: float,
+    cost: F32,
+    price: F32,
+    tie_cut: int | np.uint64,
+    tie_keys: U64,
+    caps: Caps,
+    seed: int,
+    epoch: int,
+    n_draws: int,
+    member_keys: U64,
+    candidate_keys: U64,
+) -> I32:
+    """Return how many replays of Thompson assemble each member's set, in any order, i32[n_members].
+
+    Parameters
+    ----------
+    sets : i16[max_messages, n_members]
+        The sets that were sent.
+    mean, sd : f32[n_candidates, n_members]
+        The posterior of each candidate's uplift; finite and sd not negative where eligible.
+    reason, fatigue, same_topic_penalty, cost, price, tie_cut, tie_keys, caps
+        As for :func:`decider_core.assemble.assemble`.
+    seed, epoch
+        The policy's seed and the decision window. Replay i draws from stream ``(seed, REPLAY, epoch, i)``.
+    n_draws
+        Replays, at least 1.
+    member_keys : u64[n_members]
+    candidate_keys : u64[n_candidates]
+
+    Raises
+    ------
+    ContractError
+        If an argument breaks the rules above.
+
+    Notes ----- ``hits / n_draws`` estimates the propensity with standard error ``sqrt(p*(1 - p)/n_draws)``.
+    Each replay draws and assembles as the decision does: about 4 ns a candidate and replay.
+    """
+    mean, sd, reason = check_posterior(mean, sd, reason)
+    n_candidates, n_members = mean.shape
+    fatigue = check_fatigue(fatigue, n_members)
+    terms = check_terms(cost, price, same_topic_penalty, tie_cut, n_candidates)
+    tie_keys = check_array("tie_keys", tie_keys, np.uint64, (n_members,))
+    caps = check_caps(caps, n_candidates, n_members)
+    sets = check_array("sets", sets, np.int16, (caps.max_messages, n_members))
+    check_sets(sets, n_candidates)
+    if not 1 <= n_draws <= np.iinfo(np.int32).max:
+        raise ContractError(f"n_draws must be in [1, 2^31), got {n_draws}")
+    member_keys = check_array("member_keys", member_keys, np.uint64, (n_members,))
+    candidate_keys = check_array("candidate_keys", candidate_keys, np.uint64, (n_candidates,))
+    streams = np.empty(n_draws, np.uint64)
+    _replay_streams(_word("seed", seed), np.uint64(random.REPLAY), _word("epoch", epoch), streams)
+    hits = np.zeros(n_members, np.int32)
+    _replayed_hits(
+        sets, mean, sd, reason, fatigue, terms, tie_keys, caps, streams, member_keys, candidate_keys, hits
+    )
+    return hits
+
+
+@kernel
+def _replay_streams(seed: np.uint64, stream: np.uint64, epoch: np.uint64, streams: U64) -> None:
+    for i in range(streams.size):
+        streams[i] = _stream_state(seed, stream, epoch, np.uint64(i))
+
+
+@kernel
+def _replayed_hits(
+    sets: I16,
+    mean: F32,
+    sd: F32,
+    reason: U8,
+    fatigue: F32,
+    terms: Terms,
+    tie_keys: U64,
+    caps: Caps,
+    streams: U64,
+    member_keys: U64,
+    candidate_keys: U64,
+    hits: I32,
+) -> None:
+    # The lanes of assembly are draws of one member.
+    n_candidates, n_members = mean.shape
+    n_channels, n_topics = len(caps.room_channel), len(caps.room_topic)
+    lanes = _lanes(n_candidates, n_channels, n_topics)
+    states = np.empty(_LANES, np.uint64)
+    drawn = np.empty((len(sets), _LANES), np.int16)
+    gains = np.empty((len(sets), _LANES), np.float32)
+    for r in range(n_members):
+        lanes.fatigue[:] = fatigue[r]
+        lanes.key[:] = tie_keys[r]
+        for first in range(0, streams.size, _LANES):
+            n_lanes = min(_LANES, streams.size - first)
+            for i in range(n_lanes):
+                states[i] = _member_state(streams[first + i], member_keys[r])
+            for k in range(n_candidates):
+                if reason[k, r] == 0:
+                    _draw(mean[k, r], sd[k, r], candidate_keys[k], states, lanes.free[k])
+                else:
+                    lanes.free[k] = np.float32(-np.inf)
+            lanes.room[:] = caps.room_member[r]
+            for c in range(n_channels):
+                lanes.channel_loss[c] = _loss_without_room(caps.room_channel[c, r])
+            for t in range(n_topics):
+                lanes.topic_loss[t] = _loss_without_room(caps.room_topic[t, r])
+            _assemble_lanes(lanes, n_lanes, r, 0, terms, caps, 0, drawn, gains)
+            for i in range(n_lanes):
+                hits[r] += _same_set(sets, r, drawn, i)
+
+
+@inline
+def _loss_without_room(room: int) -> np.float32:
+    return np.float32(0.0) if room > 0 else np.float32(np.inf)
+
+
+@kernel
+def _draw(mean: np.float32, sd: np.float32, candidate_key: np.uint64, states: U64, values: F32) -> None:
+    for i in range(states.size):
+        values[i] = mean + sd * _normal(_pair_state(states[i], candidate_key))
+
+
+@inline
+def _same_set(sets: I16, r: int, drawn: I16, i: int) -> bool:
+    # Neither holds a candidate twice: of equal size, they are equal if all of one are in the other.
+    n_sent = 0
+    n_drawn = 0
+    n_common = 0
+    for place in range(len(sets)):
+        n_sent += sets[place, r] >= 0
+        n_drawn += drawn[place, i] >= 0
+        for other in range(len(sets)):
+            n_common += (sets[place, r] >= 0) & (sets[place, r] == drawn[other, i])
+    return (n_sent == n_drawn) & (n_common == n_sent)
