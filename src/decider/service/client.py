@@ -73,15 +73,23 @@ class DeciderClient:
         Deadline of every call but batches.
     max_message_bytes
         Largest message taken.
+    retries
+        Whether to repeat calls when the server is out of reach or overloaded.
     """
 
     def __init__(
-        self, target: str, *, timeout_seconds: float = 10.0, max_message_bytes: int = 64 * 1024 * 1024
+        self,
+        target: str,
+        *,
+        timeout_seconds: float = 10.0,
+        max_message_bytes: int = 64 * 1024 * 1024,
+        retries: bool = True,
     ) -> None:
         self._timeout_seconds = timeout_seconds
         self._channel = grpc.insecure_channel(
             target,
             options=[
+                ("grpc.enable_retries", int(retries)),
                 ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
                 ("grpc.max_receive_message_length", max_message_bytes),
                 ("grpc.max_send_message_length", max_message_bytes),

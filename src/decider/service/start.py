@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import structlog
 
-from decider.clock import Clock, SystemClock
+from decider.clock import SystemClock
 from decider.config import Config, load_config
 from decider.decision.engine import Engine
 from decider.decision.request import MemberRequest
@@ -50,7 +50,7 @@ def run_service(
             config = msgspec.structs.replace(config, listen=listen)
         composition = compose(config)
         try:
-            warm_up(composition.engine, SystemClock())
+            warm_up(composition.engine)
             server = build_server(composition.engine, composition.registry, settings_of(config, reuse_port))
         except BaseException:
             composition.close()
@@ -73,8 +73,9 @@ def settings_of(config: Config, reuse_port: bool = False) -> ServiceSettings:
     )
 
 
-def warm_up(engine: Engine, clock: Clock) -> None:
+def warm_up(engine: Engine) -> None:
     """Make one decision of each policy that leaves no trace, so that no caller waits for a compiler."""
+    now_micros = SystemClock().now_micros()
     parts = engine.parts
     if parts.snapshot.n_members == 0:
         return
@@ -83,7 +84,7 @@ def warm_up(engine: Engine, clock: Clock) -> None:
         request = MemberRequest(
             member_id=member_id,
             request_id="warm-up",
-            decision_time_micros=clock.now_micros(),
+            decision_time_micros=now_micros,
             policy=name,
             dry_run=True,
         )
