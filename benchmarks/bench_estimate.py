@@ -50,7 +50,7 @@ def test_resamples(benchmark: BenchmarkFixture, capsys: pytest.CaptureFixture[st
     numpy_seconds = (time.perf_counter() - start) * N_RESAMPLES / N_TIMED
     options = {**rows, "n_resamples": N_RESAMPLES, "seed": 1}
     sums = benchmark.pedantic(off_policy, kwargs=options, rounds=5)
-    # Both bootstraps have one spread, and 200 resamples tell it to 5 % of itself: the bounds are five of that.
+    # Both have one spread, and 200 resamples tell it to 5 % of itself: the bounds are at five of that.
     small = logged(5_000)
     ours = values(off_policy(**small, n_resamples=N_RESAMPLES, seed=1)).resampled_dr.std()
     assert 0.65 < ours / numpy_bootstrap(small, N_RESAMPLES)[:, 2].std() < 1.5

@@ -1,29 +1,22 @@
 from __future__ import annotations
 
-import numpy as np
-import polars as pl
 import pytest
 
-from decider.evaluation import Logged
+from decider.evaluation import read_logged
+from decider.logbook.trial import TrialSpec, import_trial
 
-HILLSTROM_ARMS = ("No E-Mail", "Mens E-Mail", "Womens E-Mail")
+SPEC = TrialSpec(
+    arm="segment",
+    control="No E-Mail",
+    rewards=["visit", "conversion", "spend"],
+    features=["recency", "history", "mens", "womens", "newbie"],
+    shares="uniform",
+)
 
 
 @pytest.fixture(scope="session")
-def hillstrom(data_dir):
-    """Hillstrom's e-mail trial with one of its rewards."""
-    frame = pl.read_csv(data_dir("hillstrom.csv.gz"), infer_schema_length=None)
-    names = ("recency", "history", "mens", "womens", "newbie")
-    x = np.ascontiguousarray(frame.select(pl.col(names).cast(pl.Float32)).to_numpy())
-    codes = {arm: code for code, arm in enumerate(HILLSTROM_ARMS)}
-    arm = frame["segment"].replace_strict(codes, return_dtype=pl.Int64).to_numpy()
-    n = frame.height
-
-    def log(reward):
-        rewards = frame[reward].cast(pl.Float64).to_numpy()
-        chances = np.full((n, 3), 1 / 3)
-        return Logged(
-            HILLSTROM_ARMS, 0, reward, names, x, arm, rewards, chances, np.arange(n, dtype=np.uint64)
-        )
-
-    return log
+def hillstrom(data_dir, tmp_path_factory):
+    """Hillstrom's e-mail trial, imported; call it with the name of a reward."""
+    out = tmp_path_factory.mktemp("evaluation") / "hillstrom"
+    feedback = import_trial(data_dir("hillstrom.csv.gz"), SPEC, out)
+    return lambda reward: read_logged(feedback, reward)

@@ -7,8 +7,9 @@ import pytest
 from known_world import effects, members_at, simulated
 
 from decider.errors import InvalidInput, UnknownName
-from decider.evaluation import Logged, arm_effects, policy_value
+from decider.evaluation import arm_effects, policy_value, read_logged
 from decider.learning import TrainSpec, half_of, split, train, train_on
+from decider.logbook.trial import TrialSpec, import_trial
 from decider.models import load_model, save_model
 
 SPEC = TrainSpec(reward="visit")
@@ -154,23 +155,17 @@ def test_too_few_rows_are_refused():
 
 
 @pytest.fixture(scope="module")
-def hillstrom(data_dir):
-    frame = pl.read_csv(data_dir("hillstrom.csv.gz"), infer_schema_length=None)
-    arms = ("No E-Mail", "Mens E-Mail", "Womens E-Mail")
-    kinds = ("history_segment", "zip_code", "channel")
-    names = ["recency", "history", "mens", "womens", "newbie"]
-    columns = [pl.col(name).cast(pl.Float32) for name in names]
-    for kind in kinds:
-        levels = sorted(frame[kind].unique())
-        columns += [(pl.col(kind) == level).cast(pl.Float32).alias(f"{kind}={level}") for level in levels]
-    x = frame.select(columns)
-    codes = {arm: code for code, arm in enumerate(arms)}
-    arm = frame["segment"].replace_strict(codes, return_dtype=pl.Int64).to_numpy()
-    n = frame.height
-    reward = frame["visit"].cast(pl.Float64).to_numpy()
-    keys, chances = np.arange(n, dtype=np.uint64), np.full((n, 3), 1 / 3)
-    values = np.ascontiguousarray(x.to_numpy(order="c"))
-    return Logged(arms, 0, "visit", tuple(x.columns), values, arm, reward, chances, keys)
+def hillstrom(data_dir, tmp_path_factory):
+    spec = TrialSpec(
+        arm="segment",
+        control="No E-Mail",
+        rewards=["visit"],
+        features=["recency", "history", "mens", "womens", "newbie"],
+        categories=["history_segment", "zip_code", "channel"],
+        shares="uniform",
+    )
+    out = tmp_path_factory.mktemp("learning") / "hillstrom"
+    return read_logged(import_trial(data_dir("hillstrom.csv.gz"), spec, out), "visit")
 
 
 def thirty_percent(gain, choice):
