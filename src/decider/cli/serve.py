@@ -1,0 +1,71 @@
+"""`decider serve`: the service, until it is told to stop."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import msgspec
+import typer
+
+from decider.cli.options import ConfigPath, configuration, examples
+from decider.cli.output import as_json, say
+from decider.service.compose import compose
+from decider.service.logs import configure_logs
+from decider.service.server import build_server
+from decider.service.server import serve as serve_until_told
+from decider.service.start import settings_of, warm_up
+
+EXAMPLES = examples(
+    "decider serve --config decider.toml",
+    "decider serve --listen 127.0.0.1:0 --json",
+)
+
+
+def serve(
+    config: ConfigPath = None,
+    listen: Annotated[
+        str,
+        typer.Option(
+            metavar="HOST:PORT", help="Address in place of the configuration's; port 0 takes a free one."
+        ),
+    ] = "",
+    reuse_port: Annotated[
+        bool, typer.Option("--reuse-port", help="Share the port with other processes.")
+    ] = False,
+    machine: Annotated[
+        bool, typer.Option("--json", help="Print the address as one line of JSON, and log lines of JSON.")
+    ] = False,
+) -> None:
+    """Serve decisions over gRPC until SIGTERM or Ctrl-C; SIGHUP reads catalog, policies and models anew.
+
+    The address is printed on standard output once it takes calls; log lines go to standard error.
+    """
+    configure_logs(as_json=machine)
+    settings = configuration(config)
+    if listen:
+        settings = msgspec.structs.replace(settings, listen=listen)
+    composition = compose(settings)
+    try:
+        warm_up(composition.engine)
+        server = build_server(composition.engine, composition.registry, settings_of(settings, reuse_port))
+    except BaseException:
+        composition.close()
+        raise
+    host = settings.listen.rpartition(":")[0]
+    parts = composition.engine.parts
+    payload = {
+        "address": f"{host}:{server.port}",
+        "port": server.port,
+        "catalog_version": parts.catalog.version,
+        "snapshot_version": parts.snapshot.version,
+        "members": parts.snapshot.n_members,
+        "policies": sorted(parts.policies.policies),
+        "models": {name: model.version for name, model in parts.models.items()},
+        "logbook": str(settings.path("logbook")),
+    }
+    # The port is bound: calls that come before the server takes them wait, they are not refused.
+    sys.stdout.write((as_json(payload) if machine else f"serving at {payload['address']}") + "\n")
+    sys.stdout.flush()
+    say(f"{payload['members']:,} members, policies {', '.join(sorted(parts.policies.policies))}", machine)
+    serve_until_told(server, composition.engine.reload, composition.close)
