@@ -5,7 +5,7 @@ import pytest
 from known_world import EVEN, SLOPES, effects, levels, members_at, simulated
 
 from decider.errors import InvalidInput
-from decider.learning import dr_learner
+from decider.learning import dr_learner, fit
 from decider.learning.dr_learner import group_by_type, pseudo_outcome, type_parent
 from decider.models import RawMap
 
@@ -34,6 +34,17 @@ def test_the_pseudo_outcome_by_its_definition():
             psi -= (log.reward[i] - q_hat[i, 0]) / log.propensity[i, 0]
         assert found[i] == pytest.approx(psi, rel=1e-12)
     np.testing.assert_array_equal(q_hat, before)
+
+
+def test_rows_count_by_how_surely_they_tell_the_effect():
+    log = simulated(0, strength=0.7)
+    z = RawMap.fit(log.x, log.feature_names).apply(log.x)
+    q_hat = levels(log.x)
+    for arm, code in zip(dr_learner(log, z, q_hat=q_hat), (1, 2), strict=True):
+        weight = 1 / (1 / log.propensity[:, code] + 1 / log.propensity[:, 0])
+        outcome = pseudo_outcome(log, q_hat, code)
+        expected = fit(z, outcome, log.member_keys, weight / weight.mean())
+        np.testing.assert_allclose(arm.posterior.mean, expected.mean, rtol=1e-12)
 
 
 def test_effects_are_found():

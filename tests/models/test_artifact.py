@@ -50,6 +50,14 @@ def test_any_flipped_bit_is_refused_by_the_files_name(saved, name):
     load_model(saved)
 
 
+@pytest.mark.parametrize("added", [b" ", b"\n"])
+def test_a_manifest_in_another_form_is_refused_though_it_says_the_same(saved, added):
+    path = saved / "manifest.json"
+    path.write_bytes(path.read_bytes() + added)
+    with pytest.raises(CorruptArtifact, match=r"manifest\.json is refused: it does not have the digest"):
+        load_model(saved)
+
+
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("kept", [0.0, 0.5, 0.99])
 def test_a_truncated_file_is_refused_by_name(saved, name, kept):

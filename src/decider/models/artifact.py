@@ -149,7 +149,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         raise CorruptArtifact(path, f"its schema must be {wanted}, got {found}")
     # The file is the canonical form of its content, so no byte of it can change unnoticed.
     if manifest.digest(manifest.canonical(content)) != stated or manifest.canonical(outer) != raw:
-        raise CorruptArtifact(path, "its content does not have the digest that it states")
+        raise CorruptArtifact(path, "it does not have the digest that it states")
     elsewhere = [name for name in content["files"] if Path(name).name != name]
     if elsewhere:
         raise CorruptArtifact(path, f"it names a file elsewhere, {elsewhere[0]!r}")
