@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -203,6 +203,18 @@ def _check_draw(
     return caps, count_shares, weight
 
 
+class Open(NamedTuple):
+    """The candidates that fit an empty set, and what is full; a count says how many are in use."""
+
+    candidate: I64
+    clock: F64
+    bit: I64  # 1 << place of a candidate that was chosen, else 0
+    chosen: I64  # [max_messages]
+    n_channel: I64  # [n_channels]: chosen on each channel; all 0 between calls
+    n_topic: I64  # [n_topics]
+    reached: F64  # [2^max_messages]: probability that the first picks are a subset of the chosen
+
+
 @kernel
 def _explore_sets(
     count_key: np.uint64,
@@ -217,50 +229,58 @@ def _explore_sets(
     sets: I16,
     propensity: F64,
 ) -> None:
-    clock = np.empty(weight.size)
-    chosen = np.empty(caps.max_messages, np.int64)
-    reached = np.empty(1 << caps.max_messages)
+    open_ = _space(weight.size, caps)
     for r in range(reason.shape[1]):
         if where[r] == 0:
             continue
+        n_open = _list_open(r, reason, caps, open_)
         aim = _count(_uniform(_member_state(count_key, member_keys[r])), count_shares)
+        n_chosen = 0
         if aim > 0:
             state = _member_state(pick_key, member_keys[r])
-            for k in range(weight.size):
-                if reason[k, r] == 0:
-                    clock[k] = -math.log(_uniform(_pair_state(state, candidate_keys[k]))) / weight[k]
-        n_chosen = 0
-        while n_chosen < aim:
-            first = -1
-            for k in range(weight.size):
-                if _fits(k, r, chosen, n_chosen, reason, caps) and (first < 0 or clock[k] < clock[first]):
-                    first = k
-            if first < 0:
-                break
-            chosen[n_chosen] = first
-            sets[n_chosen, r] = first
-            n_chosen += 1
-        propensity[r] = _propensity(r, chosen, n_chosen, count_shares, weight, reason, caps, reached)
+            for j in range(n_open):
+                k = open_.candidate[j]
+                open_.clock[j] = -math.log(_uniform(_pair_state(state, candidate_keys[k]))) / weight[k]
+            while n_chosen < min(aim, caps.room_member[r]):
+                first = -1
+                for j in range(n_open):
+                    if (first < 0 or open_.clock[j] < open_.clock[first]) and _fits(j, r, caps, open_):
+                        first = j
+                if first < 0:
+                    break
+                _choose(first, n_chosen, caps, open_)
+                sets[n_chosen, r] = open_.candidate[first]
+                n_chosen += 1
+            for place in range(n_chosen):
+                _count_place(place, -1, caps, open_)
+        propensity[r] = _propensity(r, n_open, n_chosen, count_shares, weight, caps, open_)
 
 
 @kernel
 def _explore_propensity(
     sets: I16, count_shares: F64, weight: F64, reason: U8, caps: Caps, propensity: F64
 ) -> None:
-    chosen = np.empty(caps.max_messages, np.int64)
-    reached = np.empty(1 << caps.max_messages)
+    open_ = _space(weight.size, caps)
     for r in range(reason.shape[1]):
+        n_open = _list_open(r, reason, caps, open_)
         n_chosen = 0
         possible = True
         for place in range(len(sets)):
-            k = sets[place, r]
-            if k >= 0:
-                possible = possible and _fits(k, r, chosen, n_chosen, reason, caps)
-                chosen[n_chosen] = k
+            if sets[place, r] >= 0:
+                found = -1
+                for j in range(n_open):
+                    if open_.candidate[j] == sets[place, r] and _fits(j, r, caps, open_):
+                        found = j
+                if found < 0 or n_chosen >= caps.room_member[r]:
+                    possible = False
+                    break
+                _choose(found, n_chosen, caps, open_)
                 n_chosen += 1
+        for place in range(n_chosen):
+            _count_place(place, -1, caps, open_)
         propensity[r] = 0.0
         if possible:
-            propensity[r] = _propensity(r, chosen, n_chosen, count_shares, weight, reason, caps, reached)
+            propensity[r] = _propensity(r, n_open, n_chosen, count_shares, weight, caps, open_)
 
 
 @inline
@@ -276,56 +296,97 @@ def _count(uniform: float, count_shares: F64) -> int:
 
 
 @kernel
-def _fits(k: int, r: int, chosen: I64, n_chosen: int, reason: U8, caps: Caps) -> bool:
-    # Whether candidate k may follow the first n_chosen of `chosen`, in whatever order those came.
-    if reason[k, r] != 0 or n_chosen >= caps.room_member[r]:
-        return False
-    n_channel = 0
-    n_topic = 0
-    for place in range(n_chosen):
-        c = chosen[place]
-        if c == k:
-            return False
-        n_channel += caps.channel[c] == caps.channel[k]
-        n_topic += caps.topic[c] == caps.topic[k]
-    return bool(
-        (n_channel < caps.room_channel[caps.channel[k], r]) & (n_topic < caps.room_topic[caps.topic[k], r])
+def _space(n_candidates: int, caps: Caps) -> Open:
+    return Open(
+        np.empty(n_candidates, np.int64),
+        np.empty(n_candidates),
+        np.empty(n_candidates, np.int64),
+        np.empty(caps.max_messages, np.int64),
+        np.zeros(len(caps.room_channel), np.int64),
+        np.zeros(len(caps.room_topic), np.int64),
+        np.empty(1 << caps.max_messages),
     )
 
 
 @kernel
+def _list_open(r: int, reason: U8, caps: Caps, open_: Open) -> int:
+    n_open = 0
+    if caps.room_member[r] > 0:
+        for k in range(len(reason)):
+            open_.candidate[n_open] = k
+            open_.bit[n_open] = 0
+            has_room = (caps.room_channel[caps.channel[k], r] > 0) & (caps.room_topic[caps.topic[k], r] > 0)
+            n_open += (reason[k, r] == 0) & has_room
+    return n_open
+
+
+@inline
+def _fits(j: int, r: int, caps: Caps, open_: Open) -> bool:
+    # Whether the j-th open candidate is not chosen and its channel and topic are not full.
+    channel, topic = caps.channel[open_.candidate[j]], caps.topic[open_.candidate[j]]
+    return bool(
+        (open_.bit[j] == 0)
+        & (open_.n_channel[channel] < caps.room_channel[channel, r])
+        & (open_.n_topic[topic] < caps.room_topic[topic, r])
+    )
+
+
+@inline
+def _choose(j: int, place: int, caps: Caps, open_: Open) -> None:
+    open_.bit[j] = 1 << place
+    open_.chosen[place] = open_.candidate[j]
+    _count_place(place, 1, caps, open_)
+
+
+@inline
+def _count_place(place: int, step: int, caps: Caps, open_: Open) -> None:
+    open_.n_channel[caps.channel[open_.chosen[place]]] += step
+    open_.n_topic[caps.topic[open_.chosen[place]]] += step
+
+
+@kernel
 def _propensity(
-    r: int,
-    chosen: I64,
-    n_chosen: int,
-    count_shares: F64,
-    weight: F64,
-    reason: U8,
-    caps: Caps,
-    reached: F64,
+    r: int, n_open: int, n_chosen: int, count_shares: F64, weight: F64, caps: Caps, open_: Open
 ) -> float:
-    # reached[s]: probability that the first picks are the subset with bits s of `chosen`.
-    subset = np.empty(chosen.size, np.int64)
+    # Recursion over the subsets of the chosen, in the order of their bits: all smaller ones come before.
     full = (1 << n_chosen) - 1
-    reached[: full + 1] = 0.0
-    reached[0] = 1.0
+    open_.reached[: full + 1] = 0.0
+    open_.reached[0] = 1.0
+    probability = 0.0
     for bits in range(full + 1):
         n_subset = 0
         for place in range(n_chosen):
             if bits >> place & 1:
-                subset[n_subset] = chosen[place]
+                _count_place(place, 1, caps, open_)
                 n_subset += 1
-        total = 0.0
-        for k in range(weight.size):
-            if _fits(k, r, subset, n_subset, reason, caps):
-                total += weight[k]
+        left = 0.0
+        if n_subset < caps.room_member[r]:
+            left = _weight_left(r, n_open, bits, weight, caps, open_)
+        for place in range(n_chosen):
+            if bits >> place & 1:
+                _count_place(place, -1, caps, open_)
+            else:
+                open_.reached[bits | 1 << place] += open_.reached[bits] * weight[open_.chosen[place]] / left
         if bits == full:
             share = count_shares[n_chosen]
-            if total == 0.0:
+            if left == 0.0:
                 for m in range(n_chosen + 1, count_shares.size):
                     share += count_shares[m]
-            return float(reached[full] * share)
-        for place in range(n_chosen):
-            if not bits >> place & 1:
-                reached[bits | 1 << place] += reached[bits] * weight[chosen[place]] / total
-    return 0.0
+            probability = open_.reached[full] * share
+    return probability
+
+
+@kernel
+def _weight_left(r: int, n_open: int, bits: int, weight: F64, caps: Caps, open_: Open) -> float:
+    # Of the candidates that fit after the subset `bits`, which is what n_channel and n_topic count.
+    total = 0.0
+    for j in range(n_open):
+        k = open_.candidate[j]
+        channel, topic = caps.channel[k], caps.topic[k]
+        fits = (
+            (open_.bit[j] & bits == 0)
+            & (open_.n_channel[channel] < caps.room_channel[channel, r])
+            & (open_.n_topic[topic] < caps.room_topic[topic, r])
+        )
+        total += weight[k] if fits else 0.0
+    return total

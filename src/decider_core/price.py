@@ -128,8 +128,12 @@ class RateHistogram:
     def add(self, rates: F32) -> None:
         """Count `rates`, f32 of any shape; NaN is no rate and is passed over."""
         rates = check_array("rates", rates, np.float32, np.shape(rates))
-        high_half = -1 if self.high_half is None else self.high_half
-        _count_rates(rates.reshape(-1), self.floor, high_half, self.counts)
+        if self.high_half is None:
+            counts = np.zeros(_N_DIGITS + 1, np.int64)
+            _count_high(rates.reshape(-1), self.floor, counts)
+            self.counts += counts[:-1]
+        else:
+            _count_low(rates.reshape(-1), self.floor, self.high_half, self.counts)
 
     def merge(self, other: RateHistogram) -> None:
         """Add what `other` counted, with the same floor and high half."""
@@ -264,14 +268,19 @@ def _from_best(rate: np.float32) -> np.int32:
 
 
 @kernel
-def _count_rates(rates: F32, floor: np.float32, high_half: int, counts: I64) -> None:
+def _count_high(rates: F32, floor: np.float32, counts: I64) -> None:
+    # What is not above the floor goes to the extra bucket: no branch that the processor would have to guess.
     for i in range(rates.size):
-        if rates[i] > floor:
-            order = np.int64(_from_best(rates[i])) & 0xFFFFFFFF
-            if high_half < 0:
-                counts[order >> _DIGIT_BITS] += 1
-            elif order >> _DIGIT_BITS == high_half:
-                counts[order & (_N_DIGITS - 1)] += 1
+        bucket = (np.int64(_from_best(rates[i])) & 0xFFFFFFFF) >> _DIGIT_BITS
+        counts[bucket if rates[i] > floor else _N_DIGITS] += 1
+
+
+@kernel
+def _count_low(rates: F32, floor: np.float32, high_half: int, counts: I64) -> None:
+    for i in range(rates.size):
+        order = np.int64(_from_best(rates[i])) & 0xFFFFFFFF
+        if order >> _DIGIT_BITS == high_half and rates[i] > floor:
+            counts[order & (_N_DIGITS - 1)] += 1
 
 
 @kernel
