@@ -134,6 +134,23 @@ def test_an_oversized_message_is_refused_and_the_server_goes_on(serve: Callable[
         assert stub.Decide(decide_request()).decision.messages
 
 
+def test_an_oversized_message_in_a_stream_ends_its_run(serve: Callable[..., Server], engine: Engine) -> None:
+    server = serve(max_message_bytes=100_000)
+    header = decision_service_pb2.BatchDecideRequest()
+    header.header.request_id = "run"
+    header.header.decision_time.FromDatetime(NOON)
+    big = decision_service_pb2.BatchDecideRequest()
+    big.columns.arrow_ipc = b"x" * 200_000
+    with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        stub = decision_service_pb2_grpc.DecisionServiceStub(channel)
+        call = stub.BatchDecide(iter([header, big]), timeout=10)
+        with pytest.raises(grpc.RpcError) as caught:
+            list(call)
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert stub.Decide(decide_request()).decision.messages
+    assert all(run.closed and not run.finished for run in engine.runs)
+
+
 def test_an_error_of_any_length_fits_the_trailers(stub: Any) -> None:
     # Each violation repeats its column's name; together they would be megabytes.
     overrides = [Override(column=f"\N{PILE OF POO}{place}" * 200) for place in range(900)]

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from decider.errors import Conflict, DeciderError, InvalidInput, NotFound
 from decider.logbook import Logbook
 from decider.logbook.schema import EventRecord, EventType
 from decider.members import build_snapshot
-from decider.models import Registry
+from decider.models import Registry, save_model
 from decider.service.batch_client import BatchOptions
 from decider.service.client import DeciderClient
 from decider.service.compose import Composition, compose
@@ -41,6 +41,7 @@ AT = datetime(2026, 9, 21, tzinfo=UTC) + timedelta(
     microseconds=TIME - int(datetime(2026, 9, 21, tzinfo=UTC).timestamp()) * 1_000_000
 )
 N_MEMBERS = 3_000
+MESSAGES = ("picks", "season", "arrival")
 
 
 def write_world(directory: Path, *, text_ids: bool = False) -> Path:
@@ -226,6 +227,34 @@ def test_unknown_and_repeated_members_end_a_batch_by_name(service: Service) -> N
     ):
         with pytest.raises(InvalidInput, match=text):
             service.client.batch_decide(ids, options("strangers")).finish()
+
+
+def test_a_published_model_decides_from_the_next_call_on(service: Service, tmp_path: Path) -> None:
+    old = model()
+    n_features = old.mean.shape[1]
+    new = replace(
+        old,
+        pair_features=("affinity",),
+        mean=np.pad(old.mean, ((0, 0), (0, 1)), constant_values=1.0),
+        covariance=np.stack([np.eye(n_features + 1) * 1e-6] * len(old.mean)),
+    )
+    save_model(new, tmp_path / "artifact")
+    published = service.client.publish_model(tmp_path / "artifact")
+    try:
+        assert published.current
+        assert published.serving
+        ask = {"decision_time": AT, "policy": "greedy", "dry_run": True}
+        with pytest.raises(InvalidInput, match=r"picks@email.*affinity"):
+            service.client.decide(service.ids[0], request_id="no pair features", **ask)
+        pairs = {f"{name}@{channel}": {"affinity": 1.0} for name in MESSAGES for channel in ("email", "push")}
+        pairs["mystery@push"] = {"affinity": 1.0}
+        decision = service.client.decide(service.ids[0], request_id="pair", pair_features=pairs, **ask)
+        assert decision.model_version == published.version
+        assert decision.messages[0].expected_incrementality > 0.5
+    finally:
+        back = service.client.roll_back_model("uplift", expected_version=published.version)
+    assert back.version == old.version
+    assert service.client.decide(service.ids[0], request_id="back", **ask).model_version == old.version
 
 
 def test_warming_up_leaves_no_trace(service: Service) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from dataclasses import replace
+from struct import error as StructError  # noqa: N812
+from struct import unpack_from
 from typing import Any
 
 import numpy as np
@@ -34,7 +36,7 @@ def read_members(arrow_ipc: bytes) -> MemberIds:
     """
     try:
         column = _member_column(arrow_ipc)
-    except (pa.ArrowException, OSError, ValueError, MemoryError, OverflowError) as error:
+    except (pa.ArrowException, OSError, ValueError, MemoryError, OverflowError, StructError) as error:
         text = str(error).partition("\n")[0]
         rule = f"must be an Arrow IPC stream or file, got {len(arrow_ipc)} bytes that are none: {text}"
         raise InvalidInput([Violation(_FIELD, rule)]) from error
@@ -89,13 +91,45 @@ def pieces(chunk: ResultChunk, max_members: int) -> Iterator[ResultChunk]:
 
 
 def _member_column(arrow_ipc: bytes) -> Any:
-    open_ipc = pa.ipc.open_file if arrow_ipc.startswith(_FILE_MAGIC) else pa.ipc.open_stream
-    with open_ipc(pa.py_buffer(arrow_ipc)) as reader:
+    buffer = pa.py_buffer(arrow_ipc)
+    if arrow_ipc.startswith(_FILE_MAGIC):
+        # A file is a stream behind eight bytes of magic, with an index at its end that is not needed here.
+        buffer = buffer.slice(8)
+    with pa.ipc.open_stream(buffer) as reader:
         _check_schema(reader.schema)
+    _refuse_compressed(buffer)
+    with pa.ipc.open_stream(buffer) as reader:
         table = reader.read_all()
     table.validate(full=True)
     column = table.column(0)
     return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+
+
+def _refuse_compressed(buffer: Any) -> None:
+    """Refuse compressed bytes: a few of them could unfold to more than the machine's memory."""
+    for message in pa.ipc.MessageReader.open_stream(buffer):
+        if message.type == "record batch" and _is_compressed(message.metadata.to_pybytes()):
+            raise InvalidInput([Violation(_FIELD, "must not be compressed, got a compressed record batch")])
+
+
+def _is_compressed(metadata: bytes) -> bool:
+    """Whether the record batch of a Message flatbuffer, which pyarrow has verified, names a compression.
+
+    Field 2 of a Message is its header; field 3 of a RecordBatch its compression (Arrow's Message.fbs).
+    """
+    (message,) = unpack_from("<I", metadata)
+    place = _flatbuffer_field(metadata, message, 2)
+    (offset,) = unpack_from("<I", metadata, place)
+    return _flatbuffer_field(metadata, place + offset, 3) != 0
+
+
+def _flatbuffer_field(data: bytes, table: int, number: int) -> int:
+    """Where a field of a table lies; 0 when it is absent."""
+    (back,) = unpack_from("<i", data, table)
+    (n_bytes,) = unpack_from("<H", data, table - back)
+    at = 4 + 2 * number
+    (offset,) = unpack_from("<H", data, table - back + at) if at < n_bytes else (0,)
+    return table + offset if offset else 0
 
 
 def _check_schema(schema: Any) -> None:

@@ -47,9 +47,9 @@ class MemberColumns(google.protobuf.message.Message):
     ARROW_IPC_FIELD_NUMBER: builtins.int
     arrow_ipc: builtins.bytes
     """Required. An Arrow IPC stream or file with exactly one column, `member_id`,
-    of type int64, string or large string (or their view forms), without nulls
-    and without a dictionary. At most 1,000,000 members; beyond that, or when
-    the bytes are no valid Arrow IPC, INVALID_ARGUMENT.
+    of type int64, string, large string or string view, without nulls, without a
+    dictionary and not compressed. 1 to 1,000,000 members; none or more, or bytes
+    that are no valid Arrow IPC, is INVALID_ARGUMENT.
     """
     def __init__(
         self,
