@@ -13,6 +13,7 @@ from decider.errors import InvalidInput, NotFound
 from decider_core.random import hash_string
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+HILLSTROM = Path(__file__).parents[2] / "src" / "decider" / "cli" / "demo" / "hillstrom" / "catalog.toml"
 
 SMALL = """
 name = "small"
@@ -203,6 +204,6 @@ def test_the_example_catalogs() -> None:
     assert streaming.channel_names == ("email", "push", "sms", "in_app")
     assert {candidate.channel for candidate in streaming.candidates} == set(streaming.channel_names)
     assert "watched_season_1 AND NOT watched_season_2" in {message.audience for message in streaming.messages}
-    shop = load_catalog(EXAMPLES / "hillstrom.toml")
+    shop = load_catalog(HILLSTROM)
     assert [candidate.id for candidate in shop.candidates] == ["mens@email", "womens@email"]
     assert shop.max_messages == 1

@@ -33,12 +33,13 @@ def propensities(
     exploit = np.flatnonzero(explored.stratum == EXPLOIT)
     if policy.kind not in ("thompson", "epsilon_greedy") or not exploit.size:
         return propensity, hits
+    if policy.kind == "thompson" and _deferred(question):
+        propensity[exploit] = np.nan
+        return propensity, hits
     chosen = np.ascontiguousarray(sets[:, exploit])
     allowed = Permitted(np.ascontiguousarray(permitted.reason[:, exploit]), lanes(permitted.caps, exploit))
     if policy.kind == "epsilon_greedy":
         propensity[exploit] = _mixture(question, allowed, chosen, greedy[:, exploit])
-    elif not question.with_propensities or (policy.propensity_draws == 0 and question.bound.max_messages > 1):
-        propensity[exploit] = np.nan
     elif question.bound.max_messages == 1:
         propensity[exploit] = _single(question, allowed, estimated, exploit, chosen)
     else:
@@ -80,6 +81,12 @@ def lanes(caps: Caps, members: NDArray[np.int64]) -> Caps:
         room_channel=np.ascontiguousarray(caps.room_channel[:, members]),
         room_topic=np.ascontiguousarray(caps.room_topic[:, members]),
     )
+
+
+def _deferred(question: Question) -> bool:
+    """Whether a Thompson set's propensity is left to a replay: asked for so, or no draws are allowed for it."""
+    by_draws = question.bound.max_messages > 1
+    return not question.with_propensities or (by_draws and question.bound.policy.propensity_draws == 0)
 
 
 def _mixture(

@@ -284,15 +284,15 @@ class Run:
             sealed = log.seal_segment(self.run_id, chunk.first_ordinal, segment_frame(chunk))
             with exposure.reserving:
                 changed = exposure.changed(chunk.rows, seen)
-                if not changed.size:
+                if changed.size:
+                    log.discard_segment(sealed)
+                else:
                     commit = log.commit_segment(sealed)
-                    exposure.add_sets(
-                        chunk.rows, chunk.sets, self._request.decision_time_micros, commit.sequence
-                    )
+                    time_micros = self._request.decision_time_micros
+                    exposure.add_sets(chunk.rows, chunk.sets, time_micros, commit.sequence)
             if not changed.size:
                 commit.wait()
                 return chunk
-            log.discard_segment(sealed)
             seen = exposure.observe(chunk.rows)
             again = decide_chunk(self._question(chunk.rows[changed], seen), 0)
             chunk = replaced(chunk, changed, again)
