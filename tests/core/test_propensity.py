@@ -12,7 +12,7 @@ from decider_core.contracts import ContractError
 from decider_core.explore import THOMPSON, policy_values
 from decider_core.propensity import replayed_hits, single_choice
 
-N_DRAWS = 2_000 if INTERPRETED else 1_000_000
+N_DRAWS = 400 if INTERPRETED else 1_000_000
 
 
 def keys(n, seed=0):
