@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
 from decider_core import random
 from decider_core.caps import LARGEST, Caps, check_caps, check_sets
-from decider_core.compile import F64, I16, I64, U8, U64, inline, kernel
+from decider_core.compile import F64, I16, U8, U64
 from decider_core.contracts import (
     ContractError,
     check_array,
     check_probability,
     check_range,
 )
-from decider_core.random import _member_state, _pair_state, _uniform
+from decider_core.race import _explore_propensity, _explore_sets
 from decider_core.values import CAUTIOUS as CAUTIOUS
 from decider_core.values import GREEDY as GREEDY
 from decider_core.values import THOMPSON as THOMPSON
@@ -201,192 +201,3 @@ def _check_draw(
     weight = check_array("weight", weight, np.float64, (n_candidates,))
     check_range("weight", weight, 0.0, LARGEST, open_low=True)
     return caps, count_shares, weight
-
-
-class Open(NamedTuple):
-    """The candidates that fit an empty set, and what is full; a count says how many are in use."""
-
-    candidate: I64
-    clock: F64
-    bit: I64  # 1 << place of a candidate that was chosen, else 0
-    chosen: I64  # [max_messages]
-    n_channel: I64  # [n_channels]: chosen on each channel; all 0 between calls
-    n_topic: I64  # [n_topics]
-    reached: F64  # [2^max_messages]: probability that the first picks are a subset of the chosen
-
-
-@kernel
-def _explore_sets(
-    count_key: np.uint64,
-    pick_key: np.uint64,
-    count_shares: F64,
-    weight: F64,
-    reason: U8,
-    caps: Caps,
-    member_keys: U64,
-    candidate_keys: U64,
-    where: U8,
-    sets: I16,
-    propensity: F64,
-) -> None:
-    open_ = _space(weight.size, caps)
-    for r in range(reason.shape[1]):
-        if where[r] == 0:
-            continue
-        n_open = _list_open(r, reason, caps, open_)
-        aim = _count(_uniform(_member_state(count_key, member_keys[r])), count_shares)
-        n_chosen = 0
-        if aim > 0:
-            state = _member_state(pick_key, member_keys[r])
-            for j in range(n_open):
-                k = open_.candidate[j]
-                open_.clock[j] = -math.log(_uniform(_pair_state(state, candidate_keys[k]))) / weight[k]
-            while n_chosen < min(aim, caps.room_member[r]):
-                first = -1
-                for j in range(n_open):
-                    if (first < 0 or open_.clock[j] < open_.clock[first]) and _fits(j, r, caps, open_):
-                        first = j
-                if first < 0:
-                    break
-                _choose(first, n_chosen, caps, open_)
-                sets[n_chosen, r] = open_.candidate[first]
-                n_chosen += 1
-            for place in range(n_chosen):
-                _count_place(place, -1, caps, open_)
-        propensity[r] = _propensity(r, n_open, n_chosen, count_shares, weight, caps, open_)
-
-
-@kernel
-def _explore_propensity(
-    sets: I16, count_shares: F64, weight: F64, reason: U8, caps: Caps, propensity: F64
-) -> None:
-    open_ = _space(weight.size, caps)
-    for r in range(reason.shape[1]):
-        n_open = _list_open(r, reason, caps, open_)
-        n_chosen = 0
-        possible = True
-        for place in range(len(sets)):
-            if sets[place, r] >= 0:
-                found = -1
-                for j in range(n_open):
-                    if open_.candidate[j] == sets[place, r] and _fits(j, r, caps, open_):
-                        found = j
-                if found < 0 or n_chosen >= caps.room_member[r]:
-                    possible = False
-                    break
-                _choose(found, n_chosen, caps, open_)
-                n_chosen += 1
-        for place in range(n_chosen):
-            _count_place(place, -1, caps, open_)
-        propensity[r] = 0.0
-        if possible:
-            propensity[r] = _propensity(r, n_open, n_chosen, count_shares, weight, caps, open_)
-
-
-@inline
-def _count(uniform: float, count_shares: F64) -> int:
-    # The last count of positive share takes what rounding leaves.
-    count = 0
-    below = 0.0
-    for m in range(count_shares.size):
-        if count_shares[m] > 0.0 and uniform >= below:
-            count = m
-        below += count_shares[m]
-    return count
-
-
-@kernel
-def _space(n_candidates: int, caps: Caps) -> Open:
-    return Open(
-        np.empty(n_candidates, np.int64),
-        np.empty(n_candidates),
-        np.empty(n_candidates, np.int64),
-        np.empty(caps.max_messages, np.int64),
-        np.zeros(len(caps.room_channel), np.int64),
-        np.zeros(len(caps.room_topic), np.int64),
-        np.empty(1 << caps.max_messages),
-    )
-
-
-@kernel
-def _list_open(r: int, reason: U8, caps: Caps, open_: Open) -> int:
-    n_open = 0
-    if caps.room_member[r] > 0:
-        for k in range(len(reason)):
-            open_.candidate[n_open] = k
-            open_.bit[n_open] = 0
-            has_room = (caps.room_channel[caps.channel[k], r] > 0) & (caps.room_topic[caps.topic[k], r] > 0)
-            n_open += (reason[k, r] == 0) & has_room
-    return n_open
-
-
-@inline
-def _fits(j: int, r: int, caps: Caps, open_: Open) -> bool:
-    # Whether the j-th open candidate is not chosen and its channel and topic are not full.
-    channel, topic = caps.channel[open_.candidate[j]], caps.topic[open_.candidate[j]]
-    return bool(
-        (open_.bit[j] == 0)
-        & (open_.n_channel[channel] < caps.room_channel[channel, r])
-        & (open_.n_topic[topic] < caps.room_topic[topic, r])
-    )
-
-
-@inline
-def _choose(j: int, place: int, caps: Caps, open_: Open) -> None:
-    open_.bit[j] = 1 << place
-    open_.chosen[place] = open_.candidate[j]
-    _count_place(place, 1, caps, open_)
-
-
-@inline
-def _count_place(place: int, step: int, caps: Caps, open_: Open) -> None:
-    open_.n_channel[caps.channel[open_.chosen[place]]] += step
-    open_.n_topic[caps.topic[open_.chosen[place]]] += step
-
-
-@kernel
-def _propensity(
-    r: int, n_open: int, n_chosen: int, count_shares: F64, weight: F64, caps: Caps, open_: Open
-) -> float:
-    # Recursion over the subsets of the chosen, in the order of their bits: all smaller ones come before.
-    full = (1 << n_chosen) - 1
-    open_.reached[: full + 1] = 0.0
-    open_.reached[0] = 1.0
-    probability = 0.0
-    for bits in range(full + 1):
-        n_subset = 0
-        for place in range(n_chosen):
-            if bits >> place & 1:
-                _count_place(place, 1, caps, open_)
-                n_subset += 1
-        left = 0.0
-        if n_subset < caps.room_member[r]:
-            left = _weight_left(r, n_open, bits, weight, caps, open_)
-        for place in range(n_chosen):
-            if bits >> place & 1:
-                _count_place(place, -1, caps, open_)
-            else:
-                open_.reached[bits | 1 << place] += open_.reached[bits] * weight[open_.chosen[place]] / left
-        if bits == full:
-            share = count_shares[n_chosen]
-            if left == 0.0:
-                for m in range(n_chosen + 1, count_shares.size):
-                    share += count_shares[m]
-            probability = open_.reached[full] * share
-    return probability
-
-
-@kernel
-def _weight_left(r: int, n_open: int, bits: int, weight: F64, caps: Caps, open_: Open) -> float:
-    # Of the candidates that fit after the subset `bits`, which is what n_channel and n_topic count.
-    total = 0.0
-    for j in range(n_open):
-        k = open_.candidate[j]
-        channel, topic = caps.channel[k], caps.topic[k]
-        fits = (
-            (open_.bit[j] & bits == 0)
-            & (open_.n_channel[channel] < caps.room_channel[channel, r])
-            & (open_.n_topic[topic] < caps.room_topic[topic, r])
-        )
-        total += weight[k] if fits else 0.0
-    return total
