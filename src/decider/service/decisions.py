@@ -38,9 +38,7 @@ class DecisionService(decision_service_pb2_grpc.DecisionServiceServicer):
     ) -> decision_service_pb2.DecideResponse:
         """Decide for one member."""
         decision = self._engine.decide(member_request(request))
-        self._metrics.decisions.labels(decision.stratum).inc()
-        for message in decision.messages:
-            self._metrics.sends.labels(message.channel).inc()
+        self._metrics.count_decision(decision.stratum, (message.channel for message in decision.messages))
         return decision_service_pb2.DecideResponse(decision=decision_message(decision, request.dry_run))
 
     def BatchDecide(  # noqa: N802 - the protocol's name

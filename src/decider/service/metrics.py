@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
+from functools import lru_cache
 from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
@@ -33,6 +35,9 @@ class Metrics:
             "decider_sends", "Messages in answered sets, batches included.", ("channel",),
             registry=self.registry,
         )  # fmt: skip
+        # Looking a label up costs more than counting.
+        self._stratum = lru_cache(None)(self.decisions.labels)
+        self._channel = lru_cache(None)(self.sends.labels)
         self.events = Counter("decider_events", "Events taken in.", ("outcome",), registry=self.registry)
         self.runs = Counter(
             "decider_runs", "Batches by how they ended.", ("outcome",), registry=self.registry
@@ -40,6 +45,12 @@ class Metrics:
         self.run_members = Counter(
             "decider_run_members", "Members decided in batches.", registry=self.registry
         )
+
+    def count_decision(self, stratum: str, channels: Iterable[str]) -> None:
+        """Count an answered decision and the messages of its set."""
+        self._stratum(stratum).inc()
+        for channel in channels:
+            self._channel(channel).inc()
 
 
 class MetricsPage:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -12,7 +13,7 @@ import structlog
 from decider.clock import SystemClock
 from decider.config import Config, load_config
 from decider.decision.engine import Engine
-from decider.decision.request import MemberRequest
+from decider.decision.request import MemberRequest, RunRequest
 from decider.errors import DeciderError, InvalidInput
 from decider.service.compose import compose
 from decider.service.logs import configure_logs
@@ -74,22 +75,23 @@ def settings_of(config: Config, reuse_port: bool = False) -> ServiceSettings:
 
 
 def warm_up(engine: Engine) -> None:
-    """Make one decision of each policy that leaves no trace, so that no caller waits for a compiler."""
+    """Decide and run once with each policy, leaving no trace, so that no caller waits for a compiler."""
     now_micros = SystemClock().now_micros()
-    parts = engine.parts
-    if parts.snapshot.n_members == 0:
+    snapshot, policies = engine.parts.snapshot, engine.parts.policies.policies
+    if snapshot.n_members == 0:
         return
-    member_id = parts.snapshot.ids(np.array([0]))[0]
-    for name in parts.policies.policies:
-        request = MemberRequest(
-            member_id=member_id,
-            request_id="warm-up",
-            decision_time_micros=now_micros,
-            policy=name,
-            dry_run=True,
-        )
+    ids = snapshot.ids(np.array([0]))
+    members = ids.to_numpy() if snapshot.id_type == "int64" else ids.to_list()
+    for policy in policies:
+        asked: dict[str, Any] = {
+            "request_id": "warm-up", "decision_time_micros": now_micros, "policy": policy, "dry_run": True
+        }  # fmt: skip
         try:
-            engine.decide(request)
+            engine.decide(MemberRequest(member_id=ids[0], **asked))
+            run = engine.start_run(RunRequest(volume=1, **asked), whole_snapshot=False)
+            run.add(members)
+            for _ in run.finish():
+                pass
         except InvalidInput as error:
             # A model with pair features decides only where a call brings them.
-            _log.info("not warmed up", policy=name, why=str(error))
+            _log.info("not warmed up", policy=policy, why=str(error))
