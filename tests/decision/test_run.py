@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pytest
 
 from decider.decision import run as run_module
 from decider.decision.engine import Engine
+from decider.decision.replay import replay_segment
 from decider.decision.request import MemberRequest, RunRequest
 from decider.decision.result import ResultChunk
 from decider.errors import Conflict, InvalidInput
@@ -180,6 +182,31 @@ def test_logged_decisions_of_a_run_are_found_and_reproduced(world: World) -> Non
                 log.run(run.run_id).candidates[k] for k in chosen
             ]
             assert record.theta == run.summary.price
+
+
+def test_all_of_a_log_is_made_again_bit_for_bit(world: World) -> None:
+    with world.engine("replay") as (engine, log):
+        for turn in range(50):
+            member = 100 + 7 * turn
+            engine.decide(MemberRequest(member_id=member, request_id=f"a-{turn}", decision_time_micros=TIME))
+        whole(engine, asked("first", volume=1500))
+        whole(engine, asked("second", policy="single"))
+        for turn in range(50):
+            member = 100 + 7 * turn
+            engine.decide(
+                MemberRequest(member_id=member, request_id=f"b-{turn}", decision_time_micros=TIME + 1)
+            )
+        replayed = list(engine.replay())
+        assert sum(batch.n_decisions for batch in replayed) == 6100
+        assert [i for batch in replayed for i in batch.different] == []
+        # A log that says otherwise is noticed.
+        run = log.run(request_id="second")
+        frame = log.read_segment(log.segments(run.run_id)[0])
+        changed = frame.with_columns(gain0=pl.when(pl.col("ordinal") == 5).then(0.5).otherwise("gain0"))
+        changed = changed.cast({"gain0": pl.Float32})
+        sends = engine._state.exposure.sends(world.parts.catalog)
+        (batch,) = replay_segment(world.parts, run, changed, sends)
+        assert batch.different == [f"{run.run_id}-5"]
 
 
 def test_deferred_propensities_are_null_and_can_be_made_up_for(world: World) -> None:

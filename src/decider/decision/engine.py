@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -16,8 +16,9 @@ from decider.decision.exposure import Exposure
 from decider.decision.inclusion import inclusion_propensities
 from decider.decision.overrides import check_overrides
 from decider.decision.parts import Parts
-from decider.decision.ports import Log, Recall
+from decider.decision.ports import Log, MadeFrom, Recall
 from decider.decision.record import chosen_messages, record_of
+from decider.decision.replay import Replayed, replay, replay_segment, same_decision
 from decider.decision.request import MemberRequest, RunRequest
 from decider.decision.result import Decision, Explanation
 from decider.decision.run import Desk, Run
@@ -26,6 +27,7 @@ from decider.decision.steps import decide
 from decider.decision.trace import trace_of
 from decider.errors import Conflict, InvalidInput, Violation
 from decider.logbook.schema import DecisionRecord, EventRecord, EventResult
+from decider_core.history import LiveSends
 
 
 @dataclass(frozen=True)
@@ -117,11 +119,26 @@ class Engine:
         NotReady
             When a version it was made with is not here any more.
         """
-        record, state = self._log.get_decision(decision_id), self._state
-        parts = self._recall(record, state.parts)
-        same_rows = parts.snapshot.version == state.parts.snapshot.version
-        exposure = state.exposure if same_rows else self._exposure(parts)
-        return explain_record(parts, record, exposure.sends(parts.catalog))
+        record = self._log.get_decision(decision_id)
+        return explain_record(*self._past(record), record)
+
+    def replay(self) -> Iterator[Replayed]:
+        """Make every logged decision again and tell which ones came out otherwise, some at a time.
+
+        Raises
+        ------
+        NotReady
+            When a version that one was made with is not here any more.
+        """
+        for run in self._log.runs():
+            parts, sends = self._past(run)
+            for info in self._log.segments(run.run_id):
+                yield from replay_segment(parts, run, self._log.read_segment(info), sends)
+        for record in self._log.single_decisions():
+            parts, sends = self._past(record)
+            _, decided = replay(parts, record, sends)
+            same = same_decision(record, parts.catalog, decided)
+            yield Replayed(1, [] if same else [record.decision_id])
 
     def start_run(self, request: RunRequest, whole_snapshot: bool) -> Run:
         """Begin a bulk pass; see :class:`decider.decision.run.Run`."""
@@ -190,6 +207,14 @@ class Engine:
                 return _repeated(parts, appended.record, digest)
         trace = trace_of(question, decided) if request.trace else None
         return Decision(record, chosen_messages(parts.catalog, record), trace=trace)
+
+    def _past(self, made: MadeFrom) -> tuple[Parts, LiveSends]:
+        """The parts that a decision was made from, and the history by their rows."""
+        state = self._state
+        parts = self._recall(made, state.parts)
+        same_rows = parts.snapshot.version == state.parts.snapshot.version
+        exposure = state.exposure if same_rows else self._exposure(parts)
+        return parts, exposure.sends(parts.catalog)
 
     def _exposure(self, parts: Parts) -> Exposure:
         since = self._clock.now_micros() - parts.catalog.longest_window_seconds * 1_000_000

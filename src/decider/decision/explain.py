@@ -2,61 +2,19 @@
 
 from __future__ import annotations
 
-import numpy as np
-from decider_core.history import LiveSends
-
-from decider.catalog import Catalog
-from decider.decision.check import channel_mask, row_of
-from decider.decision.overrides import check_overrides
 from decider.decision.parts import Parts
-from decider.decision.record import chosen_messages, set_entries
+from decider.decision.record import chosen_messages
+from decider.decision.replay import replay, same_decision
 from decider.decision.result import Decision, Explanation, TraceEntry
-from decider.decision.stages import Decided, Question
-from decider.decision.steps import decide
+from decider.decision.stages import Decided
 from decider.decision.trace import trace_of
-from decider.logbook.schema import DecisionRecord, SetEntry
+from decider.logbook.schema import DecisionRecord
 from decider_core.assemble import Caps
 from decider_core.explore import EXPLORE, HOLDOUT
+from decider_core.history import LiveSends
 
 
-def replay(parts: Parts, record: DecisionRecord, sends: LiveSends) -> tuple[Question, Decided]:
-    """Make a logged decision again from its parts (steps 1 to 6).
-
-    Parameters
-    ----------
-    parts
-        Of the versions that the record names.
-    record
-        The decision.
-    sends
-        The history since the snapshot; entries that the decision had not seen are left aside.
-    """
-    bound = parts.policy(record.policy)
-    row = row_of(parts.snapshot, record.member_id)
-    pair_names = tuple(bound.model.pair_features) if bound.model else ()
-    context = {name: value for name, value in record.context.items() if value is not None}
-    question = Question(
-        parts=parts,
-        bound=bound,
-        rows=np.array([row], np.int64),
-        time_micros=record.decision_time_micros,
-        epoch=record.epoch,
-        channel_allowed=channel_mask(
-            parts.catalog, tuple(record.channels) if record.channels is not None else None
-        ),
-        theta=np.float32(record.theta),
-        tie_cut=np.uint64(record.tie_cut),
-        sends=sends,
-        until_sequence=record.history_sequence,
-        overrides=check_overrides(
-            parts.catalog, parts.snapshot, row, context, record.pair_features, pair_names
-        ),
-        with_propensities=record.propensity_kind != "deferred",
-    )
-    return question, decide(question)
-
-
-def explain_record(parts: Parts, record: DecisionRecord, sends: LiveSends) -> Explanation:
+def explain_record(parts: Parts, sends: LiveSends, record: DecisionRecord) -> Explanation:
     """Replay a decision and say what a person asks of it."""
     question, decided = replay(parts, record, sends)
     trace = trace_of(question, decided)
@@ -73,22 +31,6 @@ def explain_record(parts: Parts, record: DecisionRecord, sends: LiveSends) -> Ex
         runner_up=runner_up,
         distance_to_price=_distance(parts, record, runner_up),
         binding_cap=_binding(parts, record, decided, trace),
-    )
-
-
-def same_decision(record: DecisionRecord, catalog: Catalog, decided: Decided) -> bool:
-    """Whether a chunk of one member equals the record bit for bit."""
-
-    def numbers(entries: list[SetEntry]) -> list[list[float]]:
-        return [[entry.mean, entry.sd, entry.gain] for entry in entries]
-
-    entries = set_entries(catalog, decided, None)
-    propensity = float(decided.propensity[0])
-    return (
-        int(decided.explored.stratum[0]) == record.stratum
-        and [entry.candidate for entry in entries] == [entry.candidate for entry in record.messages]
-        and np.array_equal(numbers(entries), numbers(record.messages), equal_nan=True)
-        and (record.propensity is None or propensity == record.propensity)
     )
 
 

@@ -18,7 +18,27 @@ from decider.logbook.schema import (
     SegmentInfo,
 )
 
-Recall = Callable[[DecisionRecord, Parts], Parts]
+
+class MadeFrom(Protocol):
+    """Names the versions that a decision or a run was made from."""
+
+    @property
+    def policy(self) -> str: ...  # noqa: D102
+
+    @property
+    def policy_version(self) -> str: ...  # noqa: D102
+
+    @property
+    def model_version(self) -> str: ...  # noqa: D102
+
+    @property
+    def snapshot_version(self) -> str: ...  # noqa: D102
+
+    @property
+    def catalog_version(self) -> str: ...  # noqa: D102
+
+
+Recall = Callable[[MadeFrom, Parts], Parts]
 """Finds the parts of the versions that a record names, given those in force; NotReady when one is gone."""
 
 
@@ -67,6 +87,10 @@ class Log(Protocol):
     def find_request(self, request_id: str) -> DecisionRecord | None: ...  # noqa: D102
 
     def get_decision(self, decision_id: str) -> DecisionRecord: ...  # noqa: D102
+
+    def single_decisions(self) -> Iterator[DecisionRecord]: ...  # noqa: D102
+
+    def runs(self) -> list[RunRecord]: ...  # noqa: D102
 
     def has_decision(self, decision_id: str) -> bool: ...  # noqa: D102
 

@@ -84,7 +84,7 @@ def lanes(caps: Caps, members: NDArray[np.int64]) -> Caps:
 
 
 def _deferred(question: Question) -> bool:
-    """Whether a Thompson set's propensity is left to a replay: asked for so, or no draws are allowed for it."""
+    """Whether a Thompson set's propensity is left to a replay."""
     by_draws = question.bound.max_messages > 1
     return not question.with_propensities or (by_draws and question.bound.policy.propensity_draws == 0)
 

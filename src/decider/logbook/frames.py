@@ -62,9 +62,7 @@ def decision_frames(
     decision_time_micros, epoch, policy, the versions, stratum, theta, propensity (null while deferred),
     propensity_kind, candidates (list, in the order assembled), gains (list, likewise).
     """
-    statement = "SELECT sequence, run_id, crc, body FROM decisions WHERE time_micros >= ?"
-    for page in paged_rows(readers, statement, since_micros, FRAME_ROWS):
-        records = [(sequence, _decision(database, run_id, crc, body)) for sequence, run_id, crc, body in page]
+    for records in single_decisions(readers, database, since_micros):
         for _, group in groupby(records, key=lambda pair: type(pair[1].member_id)):
             yield _singles_frame(list(group))
     runs: dict[str, RunRecord] = {}
@@ -72,6 +70,15 @@ def decision_frames(
         run = runs.setdefault(info.run_id, bulk.get(info.run_id))
         if run.decision_time_micros >= since_micros:
             yield _segment_frame(run, info, bulk.files.read(info))
+
+
+def single_decisions(
+    readers: Readers, database: Path, since_micros: int
+) -> Iterator[list[tuple[int, DecisionRecord]]]:
+    """Yield single decisions with their sequence numbers, in that order, a page at a time."""
+    statement = "SELECT sequence, run_id, crc, body FROM decisions WHERE time_micros >= ?"
+    for page in paged_rows(readers, statement, since_micros, FRAME_ROWS):
+        yield [(sequence, _decision(database, run_id, crc, body)) for sequence, run_id, crc, body in page]
 
 
 def event_frames(readers: Readers, database: Path, since_micros: int) -> Iterator[pl.DataFrame]:

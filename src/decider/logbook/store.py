@@ -25,7 +25,7 @@ from decider.logbook.commit import GroupCommit, Ticket
 from decider.logbook.database import DATABASE_NAME, Readers, lock_directory, open_writer
 from decider.logbook.durable import sync_directory
 from decider.logbook.events import Events
-from decider.logbook.frames import decision_frames, event_frames
+from decider.logbook.frames import decision_frames, event_frames, single_decisions
 from decider.logbook.history import history_entries
 from decider.logbook.schema import (
     DecisionRecord,
@@ -274,6 +274,12 @@ class Logbook:
     def decision_frames(self, since_micros: int = 0) -> Iterator[pl.DataFrame]:
         """Yield all decisions as frames; see :func:`frames.decision_frames`."""
         return decision_frames(self._readers, self._database, self._bulk, since_micros)
+
+    def single_decisions(self, since_micros: int = 0) -> Iterator[DecisionRecord]:
+        """Yield the decisions of one member, those of runs left out, in the order of the log."""
+        for page in single_decisions(self._readers, self._database, since_micros):
+            for _, record in page:
+                yield record
 
     def event_frames(self, since_micros: int = 0) -> Iterator[pl.DataFrame]:
         """Yield all events as frames; see :func:`frames.event_frames`."""

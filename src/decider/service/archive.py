@@ -10,8 +10,8 @@ import msgspec
 from decider.catalog import parse_catalog
 from decider.decision.parts import Parts, bind_parts, rebind
 from decider.decision.policy import Policy, policy_set
+from decider.decision.ports import MadeFrom
 from decider.errors import NotReady
-from decider.logbook.schema import DecisionRecord
 from decider.models import Registry
 
 RECALLED = 4
@@ -40,7 +40,7 @@ class Archive:
         for policy in parts.policies.policies.values():
             self._write("policy", policy.version, msgspec.json.encode(policy))
 
-    def recall(self, record: DecisionRecord, current: Parts) -> Parts:
+    def recall(self, record: MadeFrom, current: Parts) -> Parts:
         """Find the parts that a decision was made from.
 
         Raises
@@ -52,7 +52,7 @@ class Archive:
         """
         if record.snapshot_version != current.snapshot.version:
             raise NotReady(
-                f"decision {record.decision_id} was made from snapshot {record.snapshot_version}, "
+                f"the decision was made from snapshot {record.snapshot_version}, "
                 f"and {current.snapshot.version} is in force: start a server on that snapshot to explain it"
             )
         if _in_force(record, current):
@@ -69,7 +69,7 @@ class Archive:
                 del self._recalled[oldest]
         return self._recalled[wanted]
 
-    def _bind(self, record: DecisionRecord, current: Parts) -> Parts:
+    def _bind(self, record: MadeFrom, current: Parts) -> Parts:
         policy = msgspec.json.decode(self._read("policy", record.policy_version), type=Policy)
         policies = policy_set([policy])
         models = {}
@@ -101,7 +101,7 @@ class Archive:
             raise NotReady(f"{kind} {version} is not in the archive {self._directory}") from None
 
 
-def _in_force(record: DecisionRecord, parts: Parts) -> bool:
+def _in_force(record: MadeFrom, parts: Parts) -> bool:
     bound = parts.bound.get(record.policy)
     return (
         bound is not None
