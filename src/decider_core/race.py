@@ -16,13 +16,13 @@ from decider_core.random import _member_state, _pair_state, _uniform
 
 
 class Open(NamedTuple):
-    """The candidates that fit an empty set, and what is full; a count says how many are in use."""
+    """The candidates that fit an empty set, and the room left; a count says how many are in use."""
 
     candidate: I64
     clock: F64
     bit: I64  # 1 << place of a candidate that was chosen, else 0
-    n_channel: I64  # [n_channels]: chosen on each channel; all 0 between calls
-    n_topic: I64  # [n_topics]
+    channel_left: I64  # [n_channels]: room after what is chosen
+    topic_left: I64  # [n_topics]
     chosen: I64  # [max_messages]
     reached: F64  # [2^max_messages]: probability that the first picks are a subset of the chosen
 
@@ -54,14 +54,14 @@ def _explore_sets(
                 k = open_.candidate[j]
                 open_.clock[j] = -math.log(_uniform(_pair_state(state, candidate_keys[k]))) / weight[k]
             while n_chosen < min(aim, caps.room_member[r]):
-                first = _next(r, n_open, caps, open_)
+                first = _next(n_open, caps, open_)
                 if first < 0:
                     break
                 _choose(first, n_chosen, caps, open_)
                 sets[n_chosen, r] = open_.candidate[first]
                 n_chosen += 1
             for place in range(n_chosen):
-                _count_place(place, -1, caps, open_)
+                _take_room(place, -1, caps, open_)
         propensity[r] = _propensity(r, n_open, n_chosen, count_shares, weight, caps, open_)
 
 
@@ -78,7 +78,7 @@ def _explore_propensity(
             if sets[place, r] >= 0:
                 found = -1
                 for j in range(n_open):
-                    if open_.candidate[j] == sets[place, r] and _fits(j, r, caps, open_):
+                    if open_.candidate[j] == sets[place, r] and _fits(j, caps, open_):
                         found = j
                 if found < 0 or n_chosen >= caps.room_member[r]:
                     possible = False
@@ -86,7 +86,7 @@ def _explore_propensity(
                 _choose(found, n_chosen, caps, open_)
                 n_chosen += 1
         for place in range(n_chosen):
-            _count_place(place, -1, caps, open_)
+            _take_room(place, -1, caps, open_)
         propensity[r] = 0.0
         if possible:
             propensity[r] = _propensity(r, n_open, n_chosen, count_shares, weight, caps, open_)
@@ -110,8 +110,8 @@ def _space(n_candidates: int, caps: Caps) -> Open:
         np.empty(n_candidates, np.int64),
         np.empty(n_candidates),
         np.empty(n_candidates, np.int64),
-        np.zeros(len(caps.room_channel), np.int64),
-        np.zeros(len(caps.room_topic), np.int64),
+        np.empty(len(caps.room_channel), np.int64),
+        np.empty(len(caps.room_topic), np.int64),
         np.empty(caps.max_messages, np.int64),
         np.empty(1 << caps.max_messages),
     )
@@ -119,28 +119,32 @@ def _space(n_candidates: int, caps: Caps) -> Open:
 
 @kernel
 def _list_open(r: int, reason: U8, caps: Caps, open_: Open) -> int:
-    candidate, bit = open_.candidate, open_.bit
-    channel, topic, room_channel, room_topic = caps.channel, caps.topic, caps.room_channel, caps.room_topic
+    candidate, _, bit, channel_left, topic_left = open_[:5]
+    channel, topic = caps.channel, caps.topic
+    for c in range(channel_left.size):
+        channel_left[c] = caps.room_channel[c, r]
+    for t in range(topic_left.size):
+        topic_left[t] = caps.room_topic[t, r]
     n_open = 0
     if caps.room_member[r] > 0:
         for k in range(len(reason)):
             candidate[n_open] = k
             bit[n_open] = 0
-            has_room = (room_channel[channel[k], r] > 0) & (room_topic[topic[k], r] > 0)
+            has_room = (channel_left[channel[k]] > 0) & (topic_left[topic[k]] > 0)
             n_open += (reason[k, r] == 0) & has_room
     return n_open
 
 
 @kernel
-def _next(r: int, n_open: int, caps: Caps, open_: Open) -> int:
+def _next(n_open: int, caps: Caps, open_: Open) -> int:
     # Of the candidates that fit, the one whose clock rings first; -1 if none fits.
-    candidate, clock, bit, n_channel, n_topic = open_[:5]
-    channel, topic, room_channel, room_topic = caps.channel, caps.topic, caps.room_channel, caps.room_topic
+    candidate, clock, bit, channel_left, topic_left = open_[:5]
+    channel, topic = caps.channel, caps.topic
     first = -1
     earliest = np.inf
     for j in range(n_open):
         c, t = channel[candidate[j]], topic[candidate[j]]
-        fits = (bit[j] == 0) & (n_channel[c] < room_channel[c, r]) & (n_topic[t] < room_topic[t, r])
+        fits = (bit[j] == 0) & (channel_left[c] > 0) & (topic_left[t] > 0)
         # A clock of tiny weight may be infinite; it rings last, not never.
         if fits & ((clock[j] < earliest) | (first < 0)):
             first, earliest = j, clock[j]
@@ -148,27 +152,23 @@ def _next(r: int, n_open: int, caps: Caps, open_: Open) -> int:
 
 
 @inline
-def _fits(j: int, r: int, caps: Caps, open_: Open) -> bool:
+def _fits(j: int, caps: Caps, open_: Open) -> bool:
     # Whether the j-th open candidate is not chosen and its channel and topic are not full.
     channel, topic = caps.channel[open_.candidate[j]], caps.topic[open_.candidate[j]]
-    return bool(
-        (open_.bit[j] == 0)
-        & (open_.n_channel[channel] < caps.room_channel[channel, r])
-        & (open_.n_topic[topic] < caps.room_topic[topic, r])
-    )
+    return bool((open_.bit[j] == 0) & (open_.channel_left[channel] > 0) & (open_.topic_left[topic] > 0))
 
 
 @inline
 def _choose(j: int, place: int, caps: Caps, open_: Open) -> None:
     open_.bit[j] = 1 << place
     open_.chosen[place] = open_.candidate[j]
-    _count_place(place, 1, caps, open_)
+    _take_room(place, 1, caps, open_)
 
 
 @inline
-def _count_place(place: int, step: int, caps: Caps, open_: Open) -> None:
-    open_.n_channel[caps.channel[open_.chosen[place]]] += step
-    open_.n_topic[caps.topic[open_.chosen[place]]] += step
+def _take_room(place: int, step: int, caps: Caps, open_: Open) -> None:
+    open_.channel_left[caps.channel[open_.chosen[place]]] -= step
+    open_.topic_left[caps.topic[open_.chosen[place]]] -= step
 
 
 @kernel
@@ -184,14 +184,14 @@ def _propensity(
         n_subset = 0
         for place in range(n_chosen):
             if bits >> place & 1:
-                _count_place(place, 1, caps, open_)
+                _take_room(place, 1, caps, open_)
                 n_subset += 1
         left = 0.0
         if n_subset < caps.room_member[r]:
-            left = _weight_left(r, n_open, bits, weight, caps, open_)
+            left = _weight_left(n_open, bits, weight, caps, open_)
         for place in range(n_chosen):
             if bits >> place & 1:
-                _count_place(place, -1, caps, open_)
+                _take_room(place, -1, caps, open_)
             else:
                 open_.reached[bits | 1 << place] += open_.reached[bits] * weight[open_.chosen[place]] / left
         if bits == full:
@@ -204,14 +204,14 @@ def _propensity(
 
 
 @kernel
-def _weight_left(r: int, n_open: int, bits: int, weight: F64, caps: Caps, open_: Open) -> float:
-    # Of the candidates that fit after the subset `bits`, which is what n_channel and n_topic count.
-    candidate, _, bit, n_channel, n_topic = open_[:5]
-    channel, topic, room_channel, room_topic = caps.channel, caps.topic, caps.room_channel, caps.room_topic
+def _weight_left(n_open: int, bits: int, weight: F64, caps: Caps, open_: Open) -> float:
+    # Of the candidates that fit after the subset `bits`, which the rooms left take into account.
+    candidate, _, bit, channel_left, topic_left = open_[:5]
+    channel, topic = caps.channel, caps.topic
     total = 0.0
     for j in range(n_open):
         k = candidate[j]
         c, t = channel[k], topic[k]
-        fits = (bit[j] & bits == 0) & (n_channel[c] < room_channel[c, r]) & (n_topic[t] < room_topic[t, r])
+        fits = (bit[j] & bits == 0) & (channel_left[c] > 0) & (topic_left[t] > 0)
         total += weight[k] if fits else 0.0
     return total
