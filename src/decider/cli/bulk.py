@@ -57,6 +57,7 @@ def decide_here(config: Path | None, asked: Asked, results: ResultFile, machine:
         run = composition.engine.start_run(request, whole_snapshot=True)
         candidates = [candidate.id for candidate in parts.catalog.candidates]
         with progress(machine) as advance, _promise(asked, run):
+            advance(*run.progress())
             for chunk in run.finish():
                 results.write(result_frame(chunk, candidates, run.run_id))
                 advance(*run.progress())

@@ -65,7 +65,8 @@ def check(
         "problems": problems,
     }
     wrong = [(each["field"], each["message"], each["what"], each["expression"]) for each in problems]
-    verdict = table(f"{len(problems)} problems", ("field", "message", "what is wrong", "expression"), wrong)
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    verdict = table(count, ("field", "message", "what is wrong", "expression"), wrong)
     emit(payload, machine, *_drawn(payload), verdict if problems else "No problems.")
     if problems:
         raise typer.Exit(BAD_INPUT)

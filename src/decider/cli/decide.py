@@ -79,7 +79,7 @@ def decide(
         )
     if trace and member is None:
         raise InvalidInput.of("trace", "must come with --member", trace)
-    name = request_id or str(uuid.uuid4())
+    name = str(uuid.uuid4()) if request_id is None else request_id
     only = None if channels is None else tuple(part.strip() for part in channels.split(","))
     if member is not None:
         _refuse_for_one(

@@ -69,8 +69,7 @@ def import_(
         "rewards": reward,
         "features": feature,
         "categories": category,
-        **_propensity(propensity or []),
-        **({"shares": _chances(share)} if share else {}),
+        **_propensity(propensity or [], share or []),
         "member_id": member_id,
         "repeated": repeated or None,
         "rows": rows,
@@ -192,7 +191,11 @@ def _show_feedback(feedback: Feedback, machine: bool) -> None:
     )
 
 
-def _propensity(texts: list[str]) -> dict[str, Any]:
+def _propensity(texts: list[str], shares: list[str]) -> dict[str, Any]:
+    if shares and texts:
+        raise InvalidInput.of("share", "must not be given together with propensity", shares)
+    if shares:
+        return {"shares": _chances(shares)}
     if not texts:
         return {}
     if all("=" in text for text in texts):

@@ -151,6 +151,8 @@ def reload(server: ServerAddress = None, config: ConfigPath = None, machine: Mac
     Without --server it is the one at the address that the configuration gives.
     """
     address = server or configuration(config).listen
+    if address.endswith(":0"):
+        raise InvalidInput.of("server", "must be given where the configuration takes a free port", address)
     with DeciderClient(address) as client:
         payload: dict[str, Any] = plain(client.reload())
     payload["models"] = {each["name"]: each["version"] for each in payload["models"]}

@@ -1,0 +1,196 @@
+"""`decider decide`, in process; with a server see test_serve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from decider.cli.results import ResultFile
+from decider.decision import run as runs
+from tests.cli.small_house import N_MEMBERS, done, run
+
+MONDAY = ("--request-id", "monday", "--time", "2026-01-05T09:00:00Z")
+
+
+def test_a_volume_is_met_and_the_file_holds_every_member(own_house: Path, tmp_path: Path) -> None:
+    out = tmp_path / "results.parquet"
+    config = own_house / "decider.toml"
+    summary = done("decide", "--config", config, "--volume", "30%", "--out", out, *MONDAY)
+    table = pl.read_parquet(out)
+    sent = table["candidates"].list.len()
+    assert summary["volume"] == int(sent.sum()) == int(0.3 * N_MEMBERS)
+    assert summary["member_count"] == table.height == table["member_id"].n_unique() == N_MEMBERS
+    assert summary["per_message"] == {
+        name: int(table["candidates"].list.contains(f"{name}@email").sum()) for name in ("mens", "womens")
+    }
+    assert summary["per_channel"] == {"email": summary["volume"]}
+    assert summary["per_set_size"] == [N_MEMBERS - summary["volume"], summary["volume"]]
+    assert summary["messaged_member_count"] == int((sent > 0).sum())
+    assert summary["expected_incremental_reward"] == pytest.approx(
+        float(table["expected_incremental_reward"].cast(pl.Float64).sum()), rel=1e-6
+    )
+    assert summary["decision_time"] == "2026-01-05T09:00:00Z"
+    assert summary["price"] > 0
+    # The certificate: whoever was chosen by price gains at least the price.
+    exploited = table.filter((pl.col("stratum") == "exploit") & (sent > 0))
+    assert exploited["marginal_gain"].list.min().min() >= summary["price"]
+    assert set(table.filter(pl.col("stratum") == "holdout")["candidates"].list.len()) == {0}
+    assert list(tmp_path.glob(".*")) == []
+
+
+def test_a_dry_run_logs_nothing_and_decides_alike(own_house: Path) -> None:
+    options = ("decide", "--config", own_house / "decider.toml", "--price", "0.1", *MONDAY)
+    dry = done(*options, "--dry-run")
+    assert done("log", "show", own_house / "logbook")["n_decisions"] == 0
+    real = done(*options)
+    assert dry | {"dry_run": False} == real
+    assert real["price"] == pytest.approx(0.1)
+    assert done("log", "show", own_house / "logbook")["n_decisions"] == N_MEMBERS
+
+
+def test_the_same_request_is_answered_from_the_log(own_house: Path, tmp_path: Path) -> None:
+    options = ("decide", "--config", own_house / "decider.toml", "--volume", "500")
+    first = done(*options, *MONDAY, "--out", tmp_path / "a.parquet")
+    again = done(*options, *MONDAY, "--out", tmp_path / "b.parquet")
+    assert first | {"out": None} == again | {"out": None}
+    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+    other = run("decide", "--config", own_house / "decider.toml", "--volume", "501", *MONDAY, "--json")
+    assert (other.code, other.error["type"]) == (2, "Conflict")
+
+
+class Interrupted:
+    """Ctrl-C at the second table that is written."""
+
+    def __init__(self) -> None:
+        self.n_calls = 0
+        self.write = ResultFile.write
+
+    def __call__(self, results: ResultFile, frame: pl.DataFrame) -> None:
+        self.n_calls += 1
+        if self.n_calls == 2:
+            raise KeyboardInterrupt
+        self.write(results, frame)
+
+
+@pytest.mark.parametrize(
+    "choice", [(), ("--policy", "thompson"), ("--defer-propensities",), ("--epoch", "7")]
+)
+def test_what_breaks_off_is_resumed(
+    own_house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, choice: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(runs, "SEGMENT", 1_000)
+    config, out = own_house / "decider.toml", tmp_path / "results.parquet"
+    options = ("decide", "--config", config, "--volume", "30%", *choice)
+    with monkeypatch.context() as during:
+        interrupted = Interrupted()
+        during.setattr(ResultFile, "write", lambda results, frame: interrupted(results, frame))
+        answer = run(*options, *MONDAY, "--out", out)
+    assert answer.code == 130
+    assert "what is decided is durable" in answer.err
+    assert "--resume --request-id monday" in answer.err
+    assert not out.exists()
+    assert list(tmp_path.glob(".*")) == []
+    n_logged = done("log", "show", own_house / "logbook")["n_decisions"]
+    assert 1_000 <= n_logged < N_MEMBERS
+
+    resumed = done("decide", "--config", config, "--resume", "--request-id", "monday", "--out", out)
+    assert resumed["member_count"] == N_MEMBERS
+    assert done("log", "show", own_house / "logbook")["n_decisions"] == N_MEMBERS
+    whole = done(*options, *MONDAY, "--out", tmp_path / "whole.parquet")
+    assert whole | {"out": None} == resumed | {"out": None}
+    assert pl.read_parquet(out).equals(pl.read_parquet(tmp_path / "whole.parquet"))
+
+
+def test_one_member(own_house: Path) -> None:
+    config = own_house / "decider.toml"
+    options = ("decide", "--config", config, "--member", "1007", "--request-id", "one", "--time",
+               "2026-01-05T09:00:00Z", "--policy", "thompson")  # fmt: skip
+    decided = done(*options)
+    assert decided["member_id"] == 1007
+    assert decided["already_decided"] is False
+    assert decided["trace"] == []
+    again = done(*options, "--trace")
+    assert again["already_decided"] is True
+    assert again["messages"] == decided["messages"]
+    dry = done("decide", "--config", config, "--member", "1008", "--trace", "--dry-run")
+    assert {each["candidate"] for each in dry["trace"]} == {"mens@email", "womens@email"}
+    assert dry["decision_id"] == ""
+    said = run("decide", "--config", config, "--member", "1009", "--trace")
+    assert said.code == 0
+    for text in ("Message set", "womens@email", "eligible, or why not", "1009"):
+        assert text in said.out
+    assert "1,009" not in said.out
+
+
+def test_only_these_channels(own_house: Path) -> None:
+    options = ("decide", "--config", own_house / "decider.toml", "--channels", "email", "--dry-run")
+    assert done(*options)["volume"] > 0
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--volume", "many"], "volume"),
+        (["--volume", "-3"], "volume"),
+        (["--volume", "130%"], "volume"),
+        (["--volume", "10", "--price", "0.1"], "price"),
+        (["--price", "nan"], "price"),
+        (["--price", "cheap"], "--price"),
+        (["--policy", "best"], "policy"),
+        (["--channels", "email,fax"], "fax"),
+        (["--time", "soon"], "time"),
+        (["--time", "1999-01-01T00:00:00Z"], "decision_time"),
+        (["--request-id", ""], "request_id"),
+        (["--out", "results.xlsx"], "out"),
+        (["--out", "no/such/folder/r.parquet"], "out"),
+        (["--resume"], "resume"),
+        (["--resume", "--request-id", "never"], "never"),
+        (["--resume", "--request-id", "never", "--volume", "3"], "resume"),
+        (["--resume", "--request-id", "never", "--dry-run"], "resume"),
+        (["--trace"], "trace"),
+        (["--member", "1"], "member"),
+        (["--member", "anna"], "member"),
+        (["--member", "1007", "--volume", "3"], "volume"),
+        (["--member", "1007", "--out", "r.parquet"], "out"),
+    ],
+)
+def test_bad_input(own_house: Path, options: list[str], named: str) -> None:
+    answer = run("decide", "--config", own_house / "decider.toml", *options)
+    assert answer.code == 2, answer.err
+    assert named in answer.err
+    assert answer.out == ""
+    if (own_house / "logbook").is_dir():
+        assert done("log", "show", own_house / "logbook")["n_decisions"] == 0
+
+
+def test_results_are_not_replaced_unasked(own_house: Path, tmp_path: Path) -> None:
+    out = tmp_path / "results.parquet"
+    out.write_bytes(b"mine")
+    options: tuple[Any, ...] = ("decide", "--config", own_house / "decider.toml", "--dry-run", "--out", out)
+    answer = run(*options, "--json")
+    assert (answer.code, answer.error["type"]) == (2, "Conflict")
+    assert out.read_bytes() == b"mine"
+    done(*options, "--replace")
+    assert pl.read_parquet(out).height == N_MEMBERS
+
+
+def test_what_is_missing_is_named(own_house: Path) -> None:
+    (own_house / "policies.toml").write_text('[[policy]]\nname = "p"\nkind = "greedy"\nmodel = "clicks"\n'
+                                             "explore_counts = [0.5, 0.5]\n")  # fmt: skip
+    answer = run("decide", "--config", own_house / "decider.toml", "--json")
+    assert (answer.code, answer.error["type"]) == (3, "NotReady")
+    assert "clicks" in answer.error["message"]
+    answer = run("decide", "--config", own_house / "none.toml", "--json")
+    assert (answer.code, answer.error["type"]) == (2, "InvalidInput")
+
+
+def test_no_server_there() -> None:
+    answer = run("decide", "--server", "127.0.0.1:1", "--volume", "3", "--json")
+    assert (answer.code, answer.error["type"]) == (4, "Unavailable")
+    for options, named in ((["--volume", "30%"], "volume"), (["--resume", "--request-id", "a"], "time")):
+        answer = run("decide", "--server", "127.0.0.1:1", *options)
+        assert answer.code == 2
+        assert named in answer.err
