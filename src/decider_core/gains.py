@@ -26,8 +26,8 @@ def path_gains(sets: I16, value: F32, fatigue: F32, same_topic_penalty: float, t
     Returns
     -------
     f32[max_messages, n_members]
-        ``value - fatigue*place - same_topic_penalty*#{same topic before}``, NaN in empty places; the same bits
-        as :func:`decider_core.assemble.assemble` gives for a set that it chose.
+        ``value - fatigue*place - same_topic_penalty*#{same topic before}``, NaN in empty places; the same
+        bits as :func:`decider_core.assemble.assemble` gives for a set that it chose.
     """
     sets = check_array("sets", sets, np.int16, (None, None))
     value = check_array("value", value, np.float32, (None, sets.shape[1]))

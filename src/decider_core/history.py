@@ -73,7 +73,9 @@ def apply_history(
         If an argument has another dtype or shape or points outside. Of the sources, only what is read is
         checked.
 
-    Notes ----- Time is in proportion to the sends of these members, and to n_members*(n_candidates +
+    Notes
+    -----
+    Time is in proportion to the sends of these members, and to n_members*(n_candidates +
     n_channels + n_topics).
     """
     rows = check_array("rows", rows, np.int64, (None,))

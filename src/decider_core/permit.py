@@ -42,7 +42,9 @@ def permit(
     ContractError
         If an argument has another dtype or shape, or points outside.
 
-    Notes ----- Where several reasons hold, the first in the order of their codes is given: the code in
+    Notes
+    -----
+    Where several reasons hold, the first in the order of their codes is given: the code in
     `live` (NOT_LIVE), then CHANNEL_FILTER, AUDIENCE, CONSENT, QUIET_HOURS. History comes after, in
     :mod:`decider_core.history`.
     """

@@ -67,7 +67,9 @@ def price_for_volume(
     ContractError
         If chunks do not match, the budget is negative, or the floor is NaN.
 
-    Notes ----- Exact and independent of the chunks and their order. Two passes; four more only if messages
+    Notes
+    -----
+    Exact and independent of the chunks and their order. Two passes; four more only if messages
     tie at theta and some of them go out. Two messages with the same ``tie_key | place`` (which members of
     different keys have with probability 2^-60) at exactly theta go out together or not at all: then the
     volume may fall short, and never exceeds the budget.
@@ -183,7 +185,9 @@ def price_by_search(count_at: Callable[[float], int], budget: int, floor: float 
     ContractError
         If not even the price +inf fits: candidates of cost 0 go out at any price.
 
-    Notes ----- Bisection over the bits of float32: at most 33 calls after the first. With unequal costs the
+    Notes
+    -----
+    Bisection over the bits of float32: at most 33 calls after the first. With unequal costs the
     volume can rise with the price in places (a costly message gives way to a cheap one, which leaves room
     under another cap), and it can jump by more than one message; the price returned always fits the budget,
     and what it leaves unused is ``budget - n_above``.

@@ -46,7 +46,9 @@ def single_choice(mean: F32, sd: F32, reason: U8, cost: F32, price: F32) -> F64:
     ContractError
         If an argument breaks the rules above.
 
-    Notes ----- With independent values, net of the price of mean m and standard deviation s, ``P(k) =
+    Notes
+    -----
+    With independent values, net of the price of mean m and standard deviation s, ``P(k) =
     integral over t > 0 of phi((t - m_k)/s_k)/s_k * product over j != k of Phi((t - m_j)/s_j)``. A candidate
     with sd 0 has its value for certain: the best of those raises the lower end to its net, and what lies
     below is its probability instead of nobody's; of equals it is the one that assembly takes.

@@ -52,6 +52,13 @@ def stream_key(seed: int, stream: int, epoch: int = 0, index: int = 0) -> np.uin
     return np.uint64(_stream(*(_word(name, value) for name, value in words.items())))
 
 
+def stream_keys(seed: int, stream: int, epoch: int, n: int) -> U64:
+    """Return ``stream_key(seed, stream, epoch, index)`` for each index below `n`, u64[n]."""
+    keys = np.empty(n, np.uint64)
+    _stream_keys(_word("seed", seed), _word("stream", stream), _word("epoch", epoch), keys)
+    return keys
+
+
 def hash_strings(data: U8, offsets: I64) -> U64:
     """Hash strings laid end to end: FNV-1a, then mixed [2]_.
 
@@ -220,6 +227,12 @@ def _fill_normals(member_states: U64, candidate_key: np.uint64, row: F32) -> Non
 @kernel
 def _stream(seed: np.uint64, stream: np.uint64, epoch: np.uint64, index: np.uint64) -> np.uint64:
     return _stream_state(seed, stream, epoch, index)
+
+
+@kernel
+def _stream_keys(seed: np.uint64, stream: np.uint64, epoch: np.uint64, keys: U64) -> None:
+    for index in range(keys.size):
+        keys[index] = _stream_state(seed, stream, epoch, np.uint64(index))
 
 
 @kernel

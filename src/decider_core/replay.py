@@ -9,7 +9,7 @@ from decider_core.assemble import _LANES, _assemble_lanes, _lanes
 from decider_core.caps import Caps, Terms, check_caps, check_fatigue, check_sets, check_terms
 from decider_core.compile import F32, I16, I32, U8, U64, inline, kernel
 from decider_core.contracts import ContractError, check_array
-from decider_core.random import _member_state, _normal, _pair_state, _stream_state, _word
+from decider_core.random import _member_state, _normal, _pair_state
 from decider_core.values import check_posterior
 
 
@@ -53,7 +53,9 @@ def replayed_hits(
     ContractError
         If an argument breaks the rules above.
 
-    Notes ----- ``hits / n_draws`` estimates the propensity with standard error ``sqrt(p*(1 - p)/n_draws)``.
+    Notes
+    -----
+    ``hits / n_draws`` estimates the propensity with standard error ``sqrt(p*(1 - p)/n_draws)``.
     Each replay draws and assembles as the decision does: about 4 ns a candidate and replay.
     """
     mean, sd, reason = check_posterior(mean, sd, reason)
@@ -68,19 +70,12 @@ def replayed_hits(
         raise ContractError(f"n_draws must be in [1, 2^31), got {n_draws}")
     member_keys = check_array("member_keys", member_keys, np.uint64, (n_members,))
     candidate_keys = check_array("candidate_keys", candidate_keys, np.uint64, (n_candidates,))
-    streams = np.empty(n_draws, np.uint64)
-    _replay_streams(_word("seed", seed), np.uint64(random.REPLAY), _word("epoch", epoch), streams)
+    streams = random.stream_keys(seed, random.REPLAY, epoch, n_draws)
     hits = np.zeros(n_members, np.int32)
     _replayed_hits(
         sets, mean, sd, reason, fatigue, terms, tie_keys, caps, streams, member_keys, candidate_keys, hits
     )
     return hits
-
-
-@kernel
-def _replay_streams(seed: np.uint64, stream: np.uint64, epoch: np.uint64, streams: U64) -> None:
-    for i in range(streams.size):
-        streams[i] = _stream_state(seed, stream, epoch, np.uint64(i))
 
 
 @kernel

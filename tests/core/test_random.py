@@ -50,6 +50,13 @@ def test_stream_key_is_its_definition(seed, stream, epoch, index):
     assert comp.dtype == np.uint64
 
 
+def test_stream_keys_are_those_of_each_index():
+    comp = random.stream_keys(11, random.REPLAY, -4, 7)
+    np.testing.assert_array_equal(comp, [random.stream_key(11, random.REPLAY, -4, i) for i in range(7)])
+    with pytest.raises(ContractError, match="epoch must fit in 64 bits"):
+        random.stream_keys(0, 1, 2**64, 3)
+
+
 def test_stream_keys_of_neighbouring_words_differ():
     made = {
         int(random.stream_key(seed, stream, epoch, index))

@@ -12,7 +12,7 @@ from decider.decision.propensities import lanes, replayed_propensity
 from decider.decision.stages import Decided, Question
 from decider_core.assemble import assemble
 from decider_core.explore import EXPLOIT, explore_propensity
-from decider_core.random import REPLAY, replay_normals, stream_key, tie_keys
+from decider_core.random import REPLAY, replay_normals, stream_keys, tie_keys
 
 MAX_SETS = 5_000
 """Explore sets enumerated at most; beyond it the propensity of single messages is left out."""
@@ -56,7 +56,7 @@ def _replayed(question: Question, decided: Decided, chosen: NDArray[np.int16]) -
         question.bound.policy.propensity_draws,
     )
     key = question.parts.snapshot.keys[question.rows]
-    streams = np.array([stream_key(policy.seed, REPLAY, question.epoch, index) for index in range(n_draws)])
+    streams = stream_keys(policy.seed, REPLAY, question.epoch, n_draws)
     draws = replay_normals(streams, key[0], catalog.keys)
     mean, sd = decided.estimated.mean, decided.estimated.sd
     same_member = np.zeros(n_draws, np.int64)

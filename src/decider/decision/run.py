@@ -27,10 +27,12 @@ from decider.decision.tally import Tally
 from decider.errors import InvalidInput, Violation
 from decider.logbook.schema import RunRecord, SegmentInfo, run_id_of
 
-CHUNK = 2_048
-"""Members a kernel call works on: its pair arrays stay in the second-level cache."""
+CHUNK = 4_096
+"""Members that one call of the kernels works on."""
 SEGMENT = 65_536
 """Members that become durable, and are answered, together."""
+AHEAD = 3
+"""Segments that are being decided while one becomes durable and is answered."""
 
 
 class Desk(NamedTuple):
@@ -238,13 +240,13 @@ class Run:
         self._price = price
 
     def _decide(self, segments: Iterator[NDArray[np.int64]]) -> Iterator[ResultChunk]:
-        """Decide segment after segment, the next one while this one becomes durable."""
+        """Decide segment after segment, the next ones while this one becomes durable."""
         under_way: deque[_Segment] = deque()
         ordinal = self._n_decided
         for rows in segments:
             under_way.append(self._begin(rows, ordinal))
             ordinal += rows.size
-            if len(under_way) > 1:
+            if len(under_way) > AHEAD:
                 yield from self._complete(under_way.popleft())
         while under_way:
             yield from self._complete(under_way.popleft())

@@ -1,0 +1,77 @@
+"""The work W1: members x 32 candidates x 32 features, full covariance, Thompson, best three above a price."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from decider.members import SnapshotSpec, build_snapshot
+from decider.models import RawMap, Registry, UpliftModel
+
+CHANNELS = ("email", "push", "sms", "in_app")
+PRICE = 1.2
+"""So high that members get about 1.3 messages."""
+POLICIES = f"""
+[[policy]]
+name = "thompson"
+kind = "thompson"
+model = "w1"
+seed = 7
+explore = 0.05
+explore_counts = [0.25, 0.5, 0.25]
+price = {PRICE}
+"""
+
+
+def write_w1(directory: Path, n_members: int, n_candidates: int = 32, n_features: int = 32) -> Path:
+    """Write snapshot, catalog, model, policies and configuration; return the configuration's path."""
+    rng = np.random.default_rng(0)
+    names = tuple(f"f{place}" for place in range(n_features))
+    columns: dict[str, np.ndarray] = {"member_id": np.arange(n_members, dtype=np.int64) + 10**9}
+    columns |= {name: rng.standard_normal(n_members, dtype=np.float32) for name in names}
+    table = directory / "members.parquet"
+    pl.DataFrame(columns).write_parquet(table)
+    consent = dict.fromkeys(CHANNELS, True)
+    spec = SnapshotSpec(id="member_id", features=names, attributes=(), consent=consent)
+    build_snapshot(table, spec, directory / "snapshot")
+    table.unlink()
+    messages = n_candidates // len(CHANNELS)
+    (directory / "catalog.toml").write_text(_catalog(messages))
+    candidates = tuple(f"m{message}@{channel}" for message in range(messages) for channel in CHANNELS)
+    Registry(directory / "models").publish(_model(rng, names, candidates))
+    (directory / "policies.toml").write_text(POLICIES)
+    config = directory / "decider.toml"
+    config.write_text('listen = "127.0.0.1:0"\n')
+    return config
+
+
+def _catalog(n_messages: int) -> str:
+    lines = ['name = "w1"', "[caps]", "member = { per_decision = 3 }"]
+    for channel in CHANNELS:
+        lines += ["[[channels]]", f'name = "{channel}"', "cost = 1.0"]
+    for message in range(n_messages):
+        lines += [
+            "[[messages]]",
+            f'id = "m{message}"',
+            f'type = "t{message % 4}"',
+            f"channels = {list(CHANNELS)}",
+        ]
+    return "\n".join(lines)
+
+
+def _model(rng: np.random.Generator, features: tuple[str, ...], candidates: tuple[str, ...]) -> UpliftModel:
+    d = len(features)
+    covariance = np.empty((len(candidates), d, d))
+    for k in range(len(candidates)):
+        seen = rng.standard_normal((200, d))
+        covariance[k] = np.linalg.inv(10 * np.eye(d) + seen.T @ seen)
+    return UpliftModel(
+        name="w1",
+        feature_map=RawMap(feature_names=features, mean=np.zeros(d), scale=np.ones(d), intercept=False),
+        posterior_names=candidates,
+        mean=rng.standard_normal((len(candidates), d)) * 0.1,
+        covariance=covariance,
+        reward="y",
+    )
