@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import typer
@@ -104,3 +108,23 @@ def test_wrong_calls() -> None:
     code, _, err = invoke("fail", "--json")
     assert code == 2
     assert "KIND" in json.loads(err)["error"]["message"].upper()
+
+
+def test_ctrl_c_ends_a_real_process(house: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "decider.cli.main",
+        "evaluate",
+        str(house / "feedback"),
+        "--reward",
+        "visit",
+    ]
+    command += ["--resamples", "100000", "--models", str(house / "models")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("judging")
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert (out, err) == ("", "interrupted\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 
@@ -64,3 +65,27 @@ def test_no_progress_where_there_is_no_terminal(capsys: pytest.CaptureFixture[st
     with progress() as advance:
         advance("work", 1, None)
     assert capsys.readouterr() == ("", "")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    with progress() as advance:
+        advance("members", 3, 10)
+        advance("checksums", 1, 4)
+        advance("checksums", 4, 4)
+    shown = terminal.getvalue()
+    assert "checksums" in shown
+    assert "4/4" in shown
+    hidden = Terminal()
+    monkeypatch.setattr("sys.stderr", hidden)
+    with progress(True) as advance:
+        advance("members", 3, 10)
+    assert hidden.getvalue() == ""

@@ -87,6 +87,7 @@ def evaluate(
         seen[name] = saw_rows(found, spec)
         if seen[name]:
             say(f"note: {name} learnt from some of the rows that it is judged on", machine)
+    say(f"judging {len(targets)} policies on {rows.n_rows:,} rows", machine)
     with progress(machine) as advance:
         values = judge(rows, targets, spec, resamples, lambda done: advance("policies", done, len(targets)))
     effects = arm_effects(log)

@@ -53,7 +53,10 @@ class FrontDoor(TyperGroup):
             if debug:
                 traceback.print_exc()
             sys.exit(report(error, machine))
-        sys.exit(result if isinstance(result, int) else 0)
+        code = result if isinstance(result, int) else 0
+        if code == INTERRUPTED:
+            say("interrupted", machine)
+        sys.exit(code)
 
 
 def exit_code(error: Exception) -> int:

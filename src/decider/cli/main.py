@@ -26,8 +26,8 @@ app = typer.Typer(
         "decider doctor",
         "decider serve --config decider.toml",
         "decider decide --volume 30% --out results.parquet",
-        "Exit codes: 0 done; 1 unexpected, or a check failed; 2 bad input; 3 corrupt, or something is missing; "
-        "4 try again; 130 interrupted.",
+        "Exit codes: 0 done; 1 unexpected, or a check failed; 2 bad input; 3 corrupt or not ready; 4 try "
+        "again; 130 interrupted.",
     ),
 )
 

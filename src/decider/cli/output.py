@@ -126,13 +126,14 @@ def progress(machine: bool = False) -> Iterator[Advance]:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    tasks: dict[str, Any] = {}
-    with Progress(*columns, console=console, disable=machine or not console.is_terminal) as bars:
+    hidden = machine or not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=hidden) as bars:
+        bar = bars.add_task("", total=None)
 
         def advance(stage: str, done: int, total: int | None) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total)
-            bars.update(tasks[stage], completed=done, total=total)
+            if bars.tasks[bar].description != stage:
+                bars.reset(bar, description=stage)
+            bars.update(bar, completed=done, total=total)
 
         yield advance
 
