@@ -8,8 +8,10 @@ from typing import Any
 import polars as pl
 import pytest
 
+from decider.cli.one import typed_id
 from decider.cli.results import ResultFile
 from decider.decision import run as runs
+from decider.errors import InvalidInput
 from tests.cli.small_house import N_MEMBERS, done, run
 
 MONDAY = ("--request-id", "monday", "--time", "2026-01-05T09:00:00Z")
@@ -123,6 +125,26 @@ def test_one_member(own_house: Path) -> None:
     for text in ("Message set", "womens@email", "eligible, or why not", "1009"):
         assert text in said.out
     assert "1,009" not in said.out
+
+
+@pytest.mark.parametrize(
+    ("text", "id_type", "member"),
+    [
+        ("17", "auto", 17),
+        ("-17", "int64", -17),
+        ("007", "auto", "007"),
+        ("9223372036854775808", "auto", "9223372036854775808"),
+        ("17", "string", "17"),
+    ],
+)
+def test_ids_are_numbers_where_they_are_written_so(text: str, id_type: str, member: int | str) -> None:
+    assert typed_id(text, id_type) == member
+
+
+@pytest.mark.parametrize(("text", "id_type"), [("007", "int64"), ("anna", "int64"), ("17", "uuid")])
+def test_ids_that_are_no_numbers_are_refused(text: str, id_type: str) -> None:
+    with pytest.raises(InvalidInput, match="must be"):
+        typed_id(text, id_type)
 
 
 def test_only_these_channels(own_house: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,22 @@ def test_nobody_is_sent_what_is_worth_nothing(house: Path) -> None:
     assert (target[:, log.control] == 1.0).all()
 
 
+def test_a_volume_is_not_filled_with_harm(house: Path) -> None:
+    log = read_logged(Feedback.open(house / "feedback"), "visit")
+    model = Registry(house / "models").load("visits")
+    # The best message was made to be worth 0.30 or 0.35: less 0.325 it does harm to about half of the members.
+    lower = model.mean.copy()
+    lower[:, 0] -= 0.325
+    target = choose_at_volume(log, replace(model, mean=lower), 1.0, {})
+    z = model.feature_map.apply(log.x).astype(float)
+    wanted = [max(float(row @ lower[0]), float(row @ lower[1])) for row in z]
+    sent = target[:, log.control] == 0.0
+    assert 0 < sent.sum() < log.n_rows
+    assert all(
+        is_sent == (value > 0) for is_sent, value in zip(sent, wanted, strict=True) if abs(value) > 1e-6
+    )
+
+
 def test_random_at_a_volume_sums_to_one(house: Path) -> None:
     log = read_logged(Feedback.open(house / "feedback"), "visit")
     target = random_at_volume(log, 0.3)
@@ -112,9 +129,19 @@ def test_random_at_a_volume_sums_to_one(house: Path) -> None:
 
 
 def test_which_halves_a_model_saw(house: Path) -> None:
-    model = Registry(house / "models").load("visits")  # learnt from all
-    for half in ("train", "held-out", "all"):
-        assert saw_rows(model, TrainSpec(reward="visit", half=half))
+    model = Registry(house / "models").load("visits")
+    halves = ("train", "held-out", "all")
+    saw: dict[tuple[str, str], bool] = {}
+    for learnt in halves:
+        trained = {**model.trained, "half": learnt, "seed": 4, "train_share": 0.6}
+        for half in halves:
+            spec = TrainSpec(reward="visit", half=half, seed=4, train_share=0.6)
+            saw[learnt, half] = saw_rows(replace(model, trained=trained), spec)
+            # Halves of another split overlap, whatever they are called.
+            for other in (TrainSpec(reward="visit", half=half, seed=5, train_share=0.6),
+                          TrainSpec(reward="visit", half=half, seed=4, train_share=0.5)):  # fmt: skip
+                assert saw_rows(replace(model, trained=trained), other)
+    assert {pair for pair, seen in saw.items() if not seen} == {("train", "held-out"), ("held-out", "train")}
 
 
 def test_a_model_of_other_arms_or_features_is_refused(house: Path, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def decide_one_here(config: Path | None, asked: OneAsked) -> dict[str, Any]:
     """Decide in process; the logbook must not be in use by a server."""
     with compose(configuration(config)) as composition:
         request = MemberRequest(
-            member_id=_typed(asked.member, composition.engine.parts.snapshot.id_type),
+            member_id=typed_id(asked.member, composition.engine.parts.snapshot.id_type),
             request_id=asked.request_id,
             decision_time_micros=micros_of(asked.time),
             policy=asked.policy,
@@ -49,7 +49,7 @@ def decide_one_there(server: str, asked: OneAsked) -> dict[str, Any]:
     """Ask a server."""
     with DeciderClient(server) as client:
         answer = client.decide(
-            _typed(asked.member, asked.id_type),
+            typed_id(asked.member, asked.id_type),
             request_id=asked.request_id,
             decision_time=asked.time,
             policy=asked.policy,
@@ -61,8 +61,16 @@ def decide_one_there(server: str, asked: OneAsked) -> dict[str, Any]:
         return plain(answer)
 
 
-def _typed(text: str, id_type: str) -> int | str:
-    """The member's id as a number or as text."""
+def typed_id(text: str, id_type: str) -> int | str:
+    """Read a member's id as a number or as text.
+
+    Parameters
+    ----------
+    text
+        As it was written.
+    id_type
+        ``int64``, ``string``, or ``auto``: a number where it is written as one writes it, so not ``007``.
+    """
     if id_type not in ("auto", "int64", "string"):
         raise InvalidInput.of("id_type", "must be auto, int64 or string", id_type)
     if id_type == "string":
