@@ -53,7 +53,7 @@ generate: $(GENERATE_READY) ## Make src/decider/v1 from proto/
 
 $(GENERATE_READY): pyproject.toml
 	$(PYTHON) -m venv $(GENERATE_VENV)
-	$(GENERATE_VENV)/bin/python -m pip install --quiet --disable-pip-version-check 'grpcio-tools==1.71.2' 'mypy-protobuf>=3.6'
+	$(GENERATE_VENV)/bin/python -m pip install --quiet --disable-pip-version-check 'grpcio-tools==1.71.2' 'mypy-protobuf==3.6.0'
 	@touch $@
 
 clean: ## Remove the environments and what tests leave

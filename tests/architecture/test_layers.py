@@ -91,5 +91,7 @@ def test_a_breach_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     file.parent.mkdir(parents=True)
     file.write_text("import grpc\nfrom decider.service import server\nfrom decider.members import Snapshot\n")
     assert len(breaches(file)) == 3
-    file.write_text("from decider.errors import InvalidInput\nfrom decider_core import random\nimport polars\n")
+    file.write_text(
+        "from decider.errors import InvalidInput\nfrom decider_core import random\nimport polars\n"
+    )
     assert breaches(file) == []

@@ -11,14 +11,9 @@ from decider.cli.decisions import drawn_decision, drawn_trace
 from decider.cli.options import ConfigPath, ServerAddress, configuration, examples
 from decider.cli.output import Machine, emit, facts
 from decider.cli.plain import plain
-from decider.clock import SystemClock
-from decider.decision.engine import Engine
-from decider.logbook.store import Logbook
-from decider.models import Registry
 from decider.service.answers import explanation_message
-from decider.service.archive import Archive
 from decider.service.client import DeciderClient
-from decider.service.compose import read_parts
+from decider.service.compose import engine_to_read
 
 EXAMPLES = examples(
     "decider explain 2f1c9d0e6b7a4c5d8e9f0a1b-17",
@@ -46,17 +41,8 @@ def explain(
 
 
 def _explained_here(decision_id: str, config: Path | None) -> dict[str, Any]:
-    settings = configuration(config)
-    registry = Registry(settings.path("models"))
-    directory = settings.path("logbook")
-    with Logbook.open(directory, read_only=True) as log:
-        parts = read_parts(settings, registry)
-        archive = Archive(directory / "versions", registry)
-        engine = Engine(parts, log, SystemClock(), 1, archive.recall, lambda: parts)
-        try:
-            return plain(explanation_message(engine.explain(decision_id)))
-        finally:
-            engine.close()
+    with engine_to_read(configuration(config)) as engine:
+        return plain(explanation_message(engine.explain(decision_id)))
 
 
 def _drawn(explanation: dict[str, Any]) -> list[Any]:

@@ -11,12 +11,13 @@ import polars as pl
 import typer
 
 from decider.cli.logged import logged_decisions, logged_events, runs_of
-from decider.cli.options import examples, pairs
-from decider.cli.output import Machine, emit, facts, table
+from decider.cli.options import ConfigPath, configuration, examples, pairs
+from decider.cli.output import Machine, emit, facts, progress, table
 from decider.errors import InvalidInput, NotFound, Violation
 from decider.logbook.feedback import Feedback
 from decider.logbook.store import Logbook
 from decider.logbook.trial import TrialSpec, import_trial
+from decider.service.compose import engine_to_read
 
 app = typer.Typer(no_args_is_help=True, help="Import trials; look at and check logbooks.")
 
@@ -141,6 +142,25 @@ def verify(directory: Directory, machine: Machine = False) -> None:
         with Logbook.open(_existing(directory), read_only=True) as log:
             payload = {"directory": str(directory), "whole": True, "rows": log.verify()}
     emit(payload, machine, facts("All of it is whole", payload))
+
+
+@app.command(epilog=examples("decider log replay", "decider log replay --config decider.toml --json"))
+def replay(config: ConfigPath = None, machine: Machine = False) -> None:
+    """Make every logged decision again and compare it bit for bit; exit 3 when one comes out otherwise.
+
+    Reads the logbook without locking it, so a server may be running.
+    """
+    n_decisions, different = 0, list[str]()
+    with engine_to_read(configuration(config)) as engine, progress(machine) as advance:
+        for batch in engine.replay():
+            n_decisions += batch.n_decisions
+            different += batch.different
+            advance("decisions", n_decisions, None)
+    payload = {"decisions": n_decisions, "different": different}
+    title = "All came out the same" if not different else f"{len(different):,} came out otherwise"
+    emit(payload, machine, facts(title, {"decisions": n_decisions, "different": different[:20]}))
+    if different:
+        raise typer.Exit(3)
 
 
 def _existing(directory: Path) -> Path:

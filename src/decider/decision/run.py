@@ -6,10 +6,11 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import msgspec
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from decider.decision.check import channel_mask, check_request, digest_of
@@ -82,6 +83,9 @@ class Run:
             self._price = RunPrice(np.float32(theta), np.uint64(0), 0)
         self.record = self._record()
         self._logged = {} if request.dry_run else self._open()
+        ends = [info.first_ordinal + info.n_rows for info in self._logged.values()]
+        if self._answer_from and self._answer_from not in ends:
+            _refuse_token(request)
         self._tally = Tally(desk.parts.catalog, self._bound.max_messages)
 
     @property
@@ -305,9 +309,8 @@ def _refuse(
 ) -> None:
     if not places.size:
         return
-    first = [
-        Violation(f"{field}[{place}]", f"{rule}, got {member_ids[place]!r}") for place in places[:10].tolist()
-    ]
+    ids = pl.Series(member_ids)
+    first = [Violation(f"{field}[{place}]", f"{rule}, got {ids[place]!r}") for place in places[:10].tolist()]
     if places.size > 10:
         first.append(Violation(field, f"{rule}, got {places.size} that break it; the first ten are named"))
     raise InvalidInput(first)
@@ -317,8 +320,10 @@ def _resume_at(request: RunRequest, run_id: str) -> int:
     if not request.resume_token:
         return 0
     token_run, _, answered = request.resume_token.partition(":")
-    if token_run != run_id or not answered.isdigit() or request.dry_run:
-        raise InvalidInput.of(
-            "resume_token", "must be one that this request_id received", request.resume_token
-        )
+    if token_run != run_id or not (answered.isascii() and answered.isdigit()) or request.dry_run:
+        _refuse_token(request)
     return int(answered)
+
+
+def _refuse_token(request: RunRequest) -> NoReturn:
+    raise InvalidInput.of("resume_token", "must be one that this request_id received", request.resume_token)

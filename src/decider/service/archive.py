@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import msgspec
@@ -32,6 +33,7 @@ class Archive:
     def __init__(self, directory: Path, registry: Registry) -> None:
         self._directory, self._registry = directory, registry
         self._directory.mkdir(parents=True, exist_ok=True)
+        self._recalling = threading.Lock()
         self._recalled: dict[tuple[str, ...], Parts] = {}
 
     def keep(self, parts: Parts) -> None:
@@ -63,11 +65,12 @@ class Archive:
             record.model_version,
             record.snapshot_version,
         )
-        if wanted not in self._recalled:
-            self._recalled[wanted] = self._bind(record, current)
-            for oldest in list(self._recalled)[:-RECALLED]:
-                del self._recalled[oldest]
-        return self._recalled[wanted]
+        with self._recalling:
+            if wanted not in self._recalled:
+                self._recalled[wanted] = self._bind(record, current)
+                for oldest in list(self._recalled)[:-RECALLED]:
+                    del self._recalled[oldest]
+            return self._recalled[wanted]
 
     def _bind(self, record: MadeFrom, current: Parts) -> Parts:
         policy = msgspec.json.decode(self._read("policy", record.policy_version), type=Policy)

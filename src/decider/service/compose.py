@@ -1,8 +1,10 @@
-"""Put a service's parts together from its configuration: catalog, policies, snapshot, models, logbook, engine."""
+"""Put a service's parts together from its configuration: what decides, and what it writes to."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from decider.catalog import load_catalog
@@ -64,6 +66,26 @@ def compose(config: Config, clock: Clock | None = None) -> Composition:
         log.close()
         raise
     return Composition(config, engine, registry, log)
+
+
+@contextmanager
+def engine_to_read(config: Config) -> Iterator[Engine]:
+    """An engine on a log that another process may be writing: to explain and replay, not to decide.
+
+    Raises
+    ------
+    NotReady
+        When there is no logbook.
+    """
+    registry, directory = Registry(config.path("models")), config.path("logbook")
+    with Logbook.open(directory, read_only=True) as log:
+        parts = read_parts(config, registry)
+        archive = Archive(directory / "versions", registry)
+        engine = Engine(parts, log, SystemClock(), 1, archive.recall, lambda: parts)
+        try:
+            yield engine
+        finally:
+            engine.close()
 
 
 def read_parts(config: Config, registry: Registry) -> Parts:
