@@ -108,7 +108,7 @@ def test_nobody_is_sent_what_is_worth_nothing(house: Path) -> None:
 def test_a_volume_is_not_filled_with_harm(house: Path) -> None:
     log = read_logged(Feedback.open(house / "feedback"), "visit")
     model = Registry(house / "models").load("visits")
-    # The best message was made to be worth 0.30 or 0.35: less 0.325 it does harm to about half of the members.
+    # The best message was made to be worth 0.30 or 0.35: less 0.325 it does harm to about half of them.
     lower = model.mean.copy()
     lower[:, 0] -= 0.325
     target = choose_at_volume(log, replace(model, mean=lower), 1.0, {})
