@@ -6,7 +6,9 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from msgspec import structs
 
+from decider.logbook import Logbook
 from tests.cli.small_house import ARMS, FEATURES, N_MEMBERS, done, run, trial
 
 BASE = ["--arm", "arm", "--control", "none", "--reward", "visit"]
@@ -190,3 +192,27 @@ def test_no_logbook_there(tmp_path: Path) -> None:
         answer = run("log", command, tmp_path)
         assert answer.code == 3
         assert "does not exist" in answer.err
+
+
+def test_every_logged_decision_comes_out_the_same(own_house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = own_house / "decider.toml"
+    done("decide", "--config", config, "--volume", "30%", "--request-id", "run", "--policy", "thompson")
+    one = done(
+        "decide", "--config", config, "--member", "1007", "--request-id", "one", "--policy", "thompson"
+    )
+    replayed = done("log", "replay", "--config", config)
+    assert replayed == {"decisions": N_MEMBERS + 1, "different": []}
+
+    # A record that is not what the engine decides is told of: here one of another stratum.
+    with Logbook.open(own_house / "logbook", read_only=True) as log:
+        tampered = [structs.replace(each, stratum=(each.stratum + 1) % 3) for each in log.single_decisions()]
+    monkeypatch.setattr(Logbook, "single_decisions", lambda log: iter(tampered))
+    answer = run("log", "replay", "--config", config, "--json")
+    assert answer.code == 3
+    assert answer.json["different"] == [one["decision_id"]]
+    assert "1 came out otherwise" in run("log", "replay", "--config", config).out
+
+
+def test_replay_needs_a_logbook(house: Path) -> None:
+    answer = run("log", "replay", "--config", house / "decider.toml", "--json")
+    assert (answer.code, answer.error["type"]) == (3, "NotReady")
