@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from decider_core.compile import INTERPRETED
 from decider_core.contracts import ContractError
-from decider_core.estimate import COUNT, WEIGHT, merge, off_policy, values
+from decider_core.estimate import COUNT, WEIGHT, merge, off_policy, off_policy_actions, values
+from decider_core.resample import merge_sums, poisson_counts, resample_sums
 
 N_ROWS = 40 if INTERPRETED else 300
 
@@ -25,6 +26,11 @@ def log(seed, n=N_ROWS, n_members=None):
     }
 
 
+def near(found, expected, spread):
+    """Resampled sums are made in float32: hold them to 3e-6 of the spread that is given for each column."""
+    assert (np.abs(found - expected) <= 3e-6 * np.asarray(spread)[:, None]).all()
+
+
 @pytest.mark.parametrize("seed", [0, -3, 2**63 + 5])
 @pytest.mark.parametrize("n_resamples", [0, 1, 17])
 def test_equals_its_definition(seed, n_resamples):
@@ -34,7 +40,8 @@ def test_equals_its_definition(seed, n_resamples):
     )
     comp = off_policy(**rows, n_resamples=n_resamples, seed=seed)
     np.testing.assert_allclose(comp.totals, totals, rtol=1e-12)
-    np.testing.assert_allclose(comp.resampled, np.reshape(resampled, (4, n_resamples)), rtol=1e-12)
+    np.testing.assert_array_equal(comp.resampled[COUNT], resampled[COUNT])
+    near(comp.resampled, np.reshape(resampled, (4, n_resamples)), np.ones(4) * 20)
     np.testing.assert_allclose(comp.squared_weight, squares, rtol=1e-12)
     assert comp.largest_weight == pytest.approx(largest)
     assert comp.effective_rows == pytest.approx(totals[1] ** 2 / squares)
@@ -63,7 +70,7 @@ def test_parts_add_up_to_the_whole(cut, seed):
     )
     parts = merge(first, second)
     np.testing.assert_allclose(parts.totals, whole.totals, rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(parts.resampled, whole.resampled, rtol=1e-12, atol=1e-11)
+    near(parts.resampled, whole.resampled, [1, 100, 300, 300])
     assert parts.squared_weight == pytest.approx(whole.squared_weight)
     assert parts.largest_weight == whole.largest_weight
 
@@ -102,18 +109,110 @@ def test_counts_are_poisson_and_independent(keys):
 
 
 @pytest.mark.skipif(INTERPRETED, reason="two million counts take minutes without the compiler")
-def test_counts_of_one_member_have_the_poisson_law():
-    # Chi-square of counts 0..5 and more over 200,000 pairs: 5 degrees of freedom, bound at probability 1e-6.
-    n, n_resamples = 100, 2000
-    zeros, ones = np.zeros(n), np.ones(n)
-    found = np.zeros(6)
-    for member in range(n):
-        key = np.array([member], np.uint64)
-        counts = off_policy(ones[:1], ones[:1], ones[:1], zeros[:1], zeros[:1], key, n_resamples, 4)
-        found += np.bincount(np.minimum(counts.resampled[COUNT], 5).astype(int), minlength=6)
+def test_counts_have_the_poisson_law():
+    # Chi-square of counts 0..5 and more over 200,000 members: 5 degrees of freedom, bound at 1e-6.
+    counts = poisson_counts(np.arange(200_000, dtype=np.uint64), 8, 4)
     law = np.array([0.36787944, 0.36787944, 0.18393972, 0.06131324, 0.01532831, 0.00365985])
-    expected = law * n * n_resamples
-    assert ((found - expected) ** 2 / expected).sum() < 36.0
+    for drawn in counts:
+        found = np.bincount(np.minimum(drawn, 5).astype(int), minlength=6)
+        assert ((found - law * 200_000) ** 2 / (law * 200_000)).sum() < 36.0
+
+
+@pytest.mark.skipif(INTERPRETED, reason="a million counts take minutes without the compiler")
+@pytest.mark.parametrize("apart", [1, 2, 3, 64, 127])
+def test_counts_of_two_resamples_are_independent(apart):
+    # A four by four table (0, 1, 2, more) over 200,000 members: 15 degrees of freedom, bound at 1e-6.
+    counts = np.minimum(poisson_counts(np.arange(200_000, dtype=np.uint64), apart + 1, 5), 3).astype(int)
+    found = np.bincount(counts[0] * 4 + counts[-1], minlength=16)
+    law = np.array([0.36787944, 0.36787944, 0.18393972, 0.08030140])
+    expected = np.outer(law, law).ravel() * 200_000
+    assert ((found - expected) ** 2 / expected).sum() < 56.5
+
+
+def test_the_law_has_mean_one():
+    assert sum(naive.tails()) == 65536
+
+
+@pytest.mark.parametrize(("n_rows", "n_columns"), [(1, 1), (7, 2), (8, 3), (257, 1), (600, 2)])
+def test_resampled_columns_equal_their_definition(n_rows, n_columns):
+    g = np.random.default_rng(n_rows)
+    # A large mean beside a small spread, which float32 alone would lose.
+    columns = g.normal(1e6, 1.0, (n_columns, n_rows))
+    keys = g.integers(0, 40, n_rows).astype(np.uint64)
+    totals, counts, resampled = naive.resample_sums(columns, keys, 5, 3)
+    comp = resample_sums(columns, keys, 5, 3)
+    np.testing.assert_allclose(comp.totals, totals, rtol=1e-12)
+    np.testing.assert_array_equal(comp.counts, counts)
+    np.testing.assert_allclose(comp.resampled, resampled, rtol=1e-12, atol=3e-6 * np.sqrt(n_rows) * 40)
+    assert comp.n_rows == n_rows
+
+
+def test_resampled_parts_add_up():
+    g = np.random.default_rng(0)
+    columns, keys = g.normal(size=(2, N_ROWS)), g.integers(0, 30, N_ROWS).astype(np.uint64)
+    whole = resample_sums(columns, keys, 4, 1)
+    parts = merge_sums(*(resample_sums(columns[:, s], keys[s], 4, 1) for s in (slice(0, 9), slice(9, None))))
+    np.testing.assert_array_equal(parts.counts, whole.counts)
+    np.testing.assert_allclose(parts.totals, whole.totals, rtol=1e-12)
+    near(parts.resampled, whole.resampled, [50, 50])
+    with pytest.raises(ContractError, match="must have the same shape in both parts"):
+        merge_sums(whole, resample_sums(columns, keys, 5, 1))
+
+
+def test_the_smallest_and_largest_numbers_go_through():
+    columns = np.array([[1e-320, -1e-320, 0.0], [1e300, -1e300, 5e299]])
+    keys = np.arange(3, dtype=np.uint64)
+    comp = resample_sums(columns, keys, 16, 2)
+    assert np.isfinite(comp.resampled).all()
+    counts = poisson_counts(keys, 16, 2)
+    np.testing.assert_allclose(comp.resampled[1], counts.astype(float) @ columns[1], atol=1e-5 * 1e300)
+
+
+def actions(seed, n=N_ROWS, n_actions=7):
+    """Random arguments of off_policy_actions but the number of resamples and the seed."""
+    g = np.random.default_rng(seed)
+    target = g.dirichlet(np.ones(n_actions), n).astype(np.float32)
+    return {
+        "reward": g.normal(1.0, 2.0, n),
+        "propensity": g.uniform(0.05, 1.0, n),
+        "arm": g.integers(0, n_actions, n),
+        "target": target,
+        "q_hat": g.normal(size=(n, n_actions)).astype(np.float32),
+        "member_keys": g.integers(0, 50, n).astype(np.uint64),
+    }
+
+
+@pytest.mark.parametrize("n_actions", [1, 3, 4, 32])
+def test_sums_over_actions_equal_their_definition(n_actions):
+    rows = actions(1, n=30, n_actions=n_actions)
+    totals, resampled, squares, largest = naive.off_policy_actions(*rows.values(), n_resamples=3, seed=2)
+    comp = off_policy_actions(**rows, n_resamples=3, seed=2)
+    np.testing.assert_allclose(comp.totals, totals, rtol=1e-12)
+    near(comp.resampled, np.array(resampled), np.full(4, 50))
+    assert comp.squared_weight == pytest.approx(squares)
+    assert comp.largest_weight == pytest.approx(largest)
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "value", "text"),
+    [
+        ("reward", 3, np.inf, r"reward must be finite, got inf at \[0\] of row 3"),
+        ("propensity", 3, 0.0, r"propensity must be in \(0, 1\], got 0.0 at \[0\] of row 3"),
+        ("propensity", 3, np.nan, r"propensity must be in \(0, 1\], got nan at \[0\] of row 3"),
+        ("arm", 3, 7, r"arm must be in \[0, 6\], got 7 at \[0\] of row 3"),
+        ("arm", 3, -1, r"arm must be in \[0, 6\], got -1 at \[0\] of row 3"),
+        ("q_hat", (3, 6), np.nan, r"q_hat must be finite, got nan at \[6\] of row 3"),
+        ("q_hat", (3, 0), np.inf, r"q_hat must be finite, got inf at \[0\] of row 3"),
+        ("target", (3, 2), -0.5, r"target must be in \[0, 1\], got -0.5 at \[2\] of row 3"),
+        ("target", (3, 2), np.nan, r"target must be in \[0, 1\], got nan at \[2\] of row 3"),
+        ("target", 3, 0.1, r"target must add up to 1 within 1e-05, got 0.7.* at row 3"),
+    ],
+)
+def test_an_action_row_that_breaks_a_rule_is_named(name, place, value, text):
+    rows = actions(2)
+    rows[name][place] = value
+    with pytest.raises(ContractError, match=text):
+        off_policy_actions(**rows, n_resamples=1, seed=0)
 
 
 def test_resamples_spread_as_the_estimate_does():
@@ -172,7 +271,7 @@ def test_refuses_arrays_that_do_not_fit():
         off_policy(**rows | {"dm": rows["dm"].astype(np.float32)}, n_resamples=1, seed=0)
     with pytest.raises(ContractError, match="must have the same length"):
         off_policy(**rows | {"reward": rows["reward"][:-1]}, n_resamples=1, seed=0)
-    with pytest.raises(ContractError, match="n_resamples must be >= 0, got -1"):
+    with pytest.raises(ContractError, match=r"n_resamples must be in \[0, 131072\], got -1"):
         off_policy(**rows, n_resamples=-1, seed=0)
     sums = [off_policy(**rows, n_resamples=b, seed=0) for b in (1, 2)]
     with pytest.raises(ContractError, match="n_resamples must be the same in both parts, got 1 and 2"):
