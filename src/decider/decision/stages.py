@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from decider_core.history import LiveSends
 from numpy.typing import NDArray
 
 from decider.decision.overrides import Overrides
 from decider.decision.parts import BoundPolicy, Parts
 from decider_core.assemble import Caps
+from decider_core.history import LiveSends
 
 
 @dataclass(frozen=True)

@@ -130,11 +130,11 @@ def _check_spec(spec: TrialSpec) -> None:
 
 
 def _columns_of(spec: TrialSpec) -> dict[str, list[str]]:
-    propensity = spec.propensity
-    if isinstance(propensity, dict):
-        chances = list(propensity.values())
-    else:
-        chances = [] if propensity is None else [propensity]
+    chances: list[str] = []
+    if isinstance(spec.propensity, dict):
+        chances = list(spec.propensity.values())
+    elif spec.propensity is not None:
+        chances = [spec.propensity]
     return {
         "arm": [spec.arm],
         "rewards": spec.rewards,

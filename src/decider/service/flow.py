@@ -12,11 +12,11 @@ from decider.errors import DeciderError
 Item = TypeVar("Item")
 
 
-class BrokenOff(DeciderError):  # noqa: N818 - an end, as seen from this side
+class BrokenOff(DeciderError):
     """The other side is gone, or did nothing for too long."""
 
 
-class Closed(Exception):  # noqa: N818 - an end, not an error
+class Closed(Exception):
     """The giver has nothing more."""
 
 
