@@ -229,10 +229,11 @@ def _count_live(
         if entry >= live.next.size or n_left == 0:
             return False
         n_left -= 1
-        code = live.code[entry]
-        if code < 0 or code >= live.type.size or live.channel[code] >= recent.n_channel.size:
-            return False
+        # Entries that were appended meanwhile may show: the tables do not know their codes yet.
         if live.sequence[entry] <= until_sequence:
+            code = live.code[entry]
+            if code < 0 or code >= live.type.size or live.channel[code] >= recent.n_channel.size:
+                return False
             channel, time = live.channel[code], live.time_micros[entry]
             if live.kind[entry] == OPT_OUT:
                 if channel >= 0:

@@ -228,7 +228,7 @@ def test_priorities() -> None:
     comp = priorities(catalog, frame)
     age = [12.0 - (value or 0) for value in frame["age"]]
     assert comp.dtype == np.float32
-    assert comp.tolist() == [[2.5] * 40, [2.5] * 40, age, age, [0.0] * 40, [0.0] * 40]
+    assert comp.tolist() == [[2.5] * 40, [2.5] * 40, age, age, [1.0] * 40, [1.0] * 40]
 
 
 @pytest.mark.parametrize(

@@ -221,12 +221,18 @@ class Catalog:
         -------
         tuple of int32[n_codes]
             Type, topic and channel of every code, as places in `type_names`, `topic_names` and
-            `channel_names`; -1 where the catalog does not have it.
+            `channel_names`; -1 where the catalog does not have it. A send that is known by its message alone
+            (type and topic empty, as events from outside are) has those of this catalog's message.
         """
+        messages = {message.id: message for message in self.messages}
+        named = []
+        for message, type_, topic, channel in vocabulary:
+            known = messages.get(message) if not (type_ or topic) else None
+            named.append((known.type, known.topic, channel) if known else (type_, topic, channel))
         tables = []
-        for part, names in ((1, self.type_names), (2, self.topic_names), (3, self.channel_names)):
+        for part, names in enumerate((self.type_names, self.topic_names, self.channel_names)):
             place = {name: index for index, name in enumerate(names)}
-            tables.append(_sealed([place.get(entry[part], -1) for entry in vocabulary], np.int32))
+            tables.append(_sealed([place.get(entry[part], -1) for entry in named], np.int32))
         return tables[0], tables[1], tables[2]
 
     def _by_message(self, value: Callable[[Message], Any], dtype: npt.DTypeLike) -> Array:

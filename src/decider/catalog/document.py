@@ -78,7 +78,7 @@ class MessageDocument(_Strict, frozen=True):
     topic: Label | None = None
     title: str = ""
     cost: Annotated[float, Meta(ge=0)] | dict[Name, Annotated[float, Meta(ge=0)]] | None = None
-    priority: float | str = 0.0
+    priority: float | str = 1.0
     weight: Annotated[float, Meta(gt=0)] = 1.0
     valid_from: Instant | None = None
     valid_until: Instant | None = None

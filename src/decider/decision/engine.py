@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from weakref import WeakSet
 
 import numpy as np
 
@@ -25,7 +26,7 @@ from decider.decision.run import Desk, Run
 from decider.decision.stages import Question
 from decider.decision.steps import decide
 from decider.decision.trace import trace_of
-from decider.errors import Conflict, InvalidInput, Violation
+from decider.errors import Conflict, InvalidInput, NotReady, Violation
 from decider.logbook.schema import DecisionRecord, EventRecord, EventResult
 from decider_core.history import LiveSends
 
@@ -69,7 +70,9 @@ class Engine:
         self._log, self._clock, self._recall, self._read_parts = log, clock, recall, read_parts
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decide")
         self._reloading = threading.Lock()
-        self._state = _State(parts, self._exposure(parts))
+        self._runs: WeakSet[Run] = WeakSet()
+        self._state = _State(parts, self._exposure(parts, self._since(parts)))
+        self._whole_history: Exposure | None = None
 
     @property
     def parts(self) -> Parts:
@@ -77,11 +80,24 @@ class Engine:
         return self._state.parts
 
     def reload(self) -> Parts:
-        """Read the parts anew and put them in force; an error leaves the old ones serving."""
+        """Read the parts anew and put them in force; an error leaves the old ones serving.
+
+        Calls and runs under way finish with the parts that they began with.
+
+        Raises
+        ------
+        NotReady
+            When the new parts need another history (another snapshot, longer windows) and a run is under way.
+        """
         with self._reloading:
             parts = self._read_parts()
-            with self._state.exposure.reserving:
-                self._state = _State(parts, self._exposure(parts))
+            state, since = self._state, self._since(parts)
+            with state.exposure.reserving:
+                if not state.exposure.serves(parts.snapshot, since):
+                    if any(run.is_open for run in self._runs):
+                        raise NotReady("a run is under way: reload another snapshot when it has ended")
+                    state = _State(parts, self._exposure(parts, since))
+                self._state = _State(parts, state.exposure)
         return parts
 
     def close(self) -> None:
@@ -103,7 +119,7 @@ class Engine:
         check_request(request)
         digest = digest_of(request)
         if not request.dry_run and (stored := self._log.find_request(request.request_id)) is not None:
-            return _repeated(self.parts, stored, digest)
+            return _repeated(stored, digest)
         while True:
             decision = self._attempt(self._state, request, digest)
             if decision is not None:
@@ -120,7 +136,7 @@ class Engine:
             When a version it was made with is not here any more.
         """
         record = self._log.get_decision(decision_id)
-        return explain_record(*self._past(record), record)
+        return explain_record(*self._past(record, record.history_sequence), record)
 
     def replay(self) -> Iterator[Replayed]:
         """Make every logged decision again and tell which ones came out otherwise, some at a time.
@@ -131,19 +147,22 @@ class Engine:
             When a version that one was made with is not here any more.
         """
         for run in self._log.runs():
-            parts, sends = self._past(run)
+            parts, sends = self._past(run, self._log.last_sequence)
             for info in self._log.segments(run.run_id):
                 yield from replay_segment(parts, run, self._log.read_segment(info), sends)
         for record in self._log.single_decisions():
-            parts, sends = self._past(record)
+            parts, sends = self._past(record, record.history_sequence)
             _, decided = replay(parts, record, sends)
             same = same_decision(record, parts.catalog, decided)
             yield Replayed(1, [] if same else [record.decision_id])
 
     def start_run(self, request: RunRequest, whole_snapshot: bool) -> Run:
         """Begin a bulk pass; see :class:`decider.decision.run.Run`."""
-        state = self._state
-        return Run(Desk(state.parts, self._log, state.exposure, self._pool), request, whole_snapshot)
+        with self._reloading:
+            state = self._state
+            run = Run(Desk(state.parts, self._log, state.exposure, self._pool), request, whole_snapshot)
+            self._runs.add(run)
+        return run
 
     def record_events(self, events: Sequence[EventRecord]) -> EventResult:
         """Log what happened after decisions; sends and opt-outs count for the decisions that follow.
@@ -162,10 +181,13 @@ class Engine:
         ]
         if unknown:
             raise InvalidInput(unknown)
-        with self._state.exposure.reserving:
-            result = self._log.append_events(events)
-            self._state.exposure.add_entries(result.history, result.sequence)
-        return result
+        while True:
+            exposure = self._state.exposure
+            with exposure.reserving:
+                if exposure is self._state.exposure:
+                    result = self._log.append_events(events)
+                    exposure.add_entries(result.history, result.sequence)
+                    return result
 
     def _attempt(self, state: _State, request: MemberRequest, digest: str) -> Decision | None:
         """Decide and log; none when the member was sent something in the meantime."""
@@ -174,7 +196,7 @@ class Engine:
         row = row_of(parts.snapshot, request.member_id)
         pair_names = tuple(bound.model.pair_features) if bound.model else ()
         rows = np.array([row], np.int64)
-        seen = exposure.observe(rows)
+        seen = exposure.observe(rows, parts.catalog)
         question = Question(
             parts=parts,
             bound=bound,
@@ -201,28 +223,43 @@ class Engine:
                     return None
                 appended = self._log.append_decision(record)
                 if appended.is_new:
-                    exposure.add_sets(rows, decided.sets, request.decision_time_micros, appended.sequence)
+                    time_micros = request.decision_time_micros
+                    exposure.add_sets(rows, decided.sets, parts.catalog, time_micros, appended.sequence)
             appended.wait()
             if not appended.is_new:
-                return _repeated(parts, appended.record, digest)
+                return _repeated(appended.record, digest)
         trace = trace_of(question, decided) if request.trace else None
-        return Decision(record, chosen_messages(parts.catalog, record), trace=trace)
+        return Decision(record, chosen_messages(record), trace=trace)
 
-    def _past(self, made: MadeFrom) -> tuple[Parts, LiveSends]:
-        """The parts that a decision was made from, and the history by their rows."""
+    def _past(self, made: MadeFrom, seen: int) -> tuple[Parts, LiveSends]:
+        """The parts that a decision was made from, and the history up to entry `seen` at least, by their rows."""
         state = self._state
         parts = self._recall(made, state.parts)
-        same_rows = parts.snapshot.version == state.parts.snapshot.version
-        exposure = state.exposure if same_rows else self._exposure(parts)
+        since = made.decision_time_micros - parts.catalog.longest_window_seconds * 1_000_000
+        exposure = state.exposure
+        if not exposure.serves(parts.snapshot, since):
+            exposure = self._whole(parts, seen)
         return parts, exposure.sends(parts.catalog)
 
-    def _exposure(self, parts: Parts) -> Exposure:
-        since = self._clock.now_micros() - parts.catalog.longest_window_seconds * 1_000_000
-        return Exposure(parts, self._log.history_entries(since), self._log.last_sequence)
+    def _whole(self, parts: Parts, seen: int) -> Exposure:
+        """All of the log's history, for decisions from before the one that is kept; read once, and kept."""
+        with self._reloading:
+            whole = self._whole_history
+            if whole is None or not whole.serves(parts.snapshot, 0) or whole.last_sequence < seen:
+                whole = self._whole_history = self._exposure(parts, 0)
+            return whole
+
+    def _since(self, parts: Parts) -> int:
+        """How far back the history matters to decisions from now on."""
+        return self._clock.now_micros() - parts.catalog.longest_window_seconds * 1_000_000
+
+    def _exposure(self, parts: Parts, since_micros: int) -> Exposure:
+        entries = self._log.history_entries(since_micros)
+        return Exposure(parts.snapshot, entries, self._log.last_sequence, since_micros)
 
 
-def _repeated(parts: Parts, stored: DecisionRecord, digest: str) -> Decision:
+def _repeated(stored: DecisionRecord, digest: str) -> Decision:
     """The stored decision for a retry; refused when the retry asks for something else."""
     if stored.request_digest != digest:
         raise Conflict("request_id", stored.request_id)
-    return Decision(stored, chosen_messages(parts.catalog, stored), repeated=True)
+    return Decision(stored, chosen_messages(stored), repeated=True)

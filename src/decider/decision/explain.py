@@ -25,7 +25,7 @@ def explain_record(parts: Parts, sends: LiveSends, record: DecisionRecord) -> Ex
     ]
     runner_up = max(outside, key=lambda entry: entry.gain_after_set or 0.0, default=None)
     return Explanation(
-        decision=Decision(record, chosen_messages(parts.catalog, record), repeated=True),
+        decision=Decision(record, chosen_messages(record), repeated=True),
         trace=trace,
         reproduced=same_decision(record, parts.catalog, decided),
         runner_up=runner_up,

@@ -11,9 +11,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from decider.catalog import Catalog
-from decider.decision.parts import Parts
 from decider.logbook.schema import HistoryEntry, HistoryKind
-from decider.members import LiveHistory
+from decider.members import LiveHistory, Snapshot
 from decider_core.history import LiveSends
 
 BATCH = 65_536
@@ -39,28 +38,39 @@ class Exposure:
 
     Parameters
     ----------
-    parts
-        Whose snapshot gives the rows.
+    snapshot
+        Gives the rows.
     entries
         What the log holds already.
     last_sequence
         Last entry of the log that `entries` reach.
+    since_micros
+        Sends before this time are not among the entries.
     """
 
-    def __init__(self, parts: Parts, entries: Iterable[HistoryEntry], last_sequence: int) -> None:
-        self._parts = parts
-        self._history = LiveHistory(parts.snapshot.n_members)
+    def __init__(
+        self, snapshot: Snapshot, entries: Iterable[HistoryEntry], last_sequence: int, since_micros: int
+    ) -> None:
+        self._snapshot = snapshot
+        self._history = LiveHistory(snapshot.n_members)
         self.reserving: threading.RLock = self._history.lock
-        candidates = parts.catalog.candidates
-        codes = [self._history.code(c.message, c.type, c.topic, c.channel) for c in candidates]
-        self._codes = np.array(codes, np.int32)
+        self._since_micros = since_micros
         self._sequence = 0
         self.add_entries(entries, last_sequence)
 
-    def observe(self, rows: NDArray[np.int64]) -> Seen:
+    def serves(self, snapshot: Snapshot, since_micros: int) -> bool:
+        """Whether it is about that snapshot's rows and reaches back to that time."""
+        return self._snapshot.version == snapshot.version and self._since_micros <= since_micros
+
+    @property
+    def last_sequence(self) -> int:
+        """Last log entry that it holds."""
+        return self._sequence
+
+    def observe(self, rows: NDArray[np.int64], catalog: Catalog) -> Seen:
         """Give the history of `rows` as it stands now."""
         with self.reserving:
-            return Seen(self._history.heads(rows), self.sends(self._parts.catalog), self._sequence)
+            return Seen(self._history.heads(rows), self.sends(catalog), self._sequence)
 
     def sends(self, catalog: Catalog) -> LiveSends:
         """Give all of the history, with the codes of `catalog`."""
@@ -72,15 +82,22 @@ class Exposure:
         return np.flatnonzero(self._history.heads(rows) != seen.heads)
 
     def add_sets(
-        self, rows: NDArray[np.int64], sets: NDArray[np.int16], time_micros: int, sequence: int
+        self,
+        rows: NDArray[np.int64],
+        sets: NDArray[np.int16],
+        catalog: Catalog,
+        time_micros: int,
+        sequence: int,
     ) -> None:
-        """Enter the message sets of one log entry, [M, n]. Call under `reserving`."""
+        """Enter the message sets of one log entry, [M, n] candidates of `catalog`. Call under `reserving`."""
+        names = [(c.message, c.type, c.topic, c.channel) for c in catalog.candidates]
+        codes = np.array([self._history.code(*name) for name in names], np.int32)
         for place in sets:
             sent = np.flatnonzero(place >= 0)
             self._history.extend(
                 rows[sent],
                 np.full(sent.size, time_micros, np.int64),
-                self._codes[place[sent]],
+                codes[place[sent]],
                 np.full(sent.size, HistoryKind.SEND, np.uint8),
                 np.full(sent.size, sequence, np.int64),
             )
@@ -99,12 +116,12 @@ class Exposure:
             self._sequence = max(self._sequence, sequence)
 
     def _extend(self, entries: list[HistoryEntry]) -> None:
-        kind = int if self._parts.snapshot.id_type == "int64" else str
+        kind = int if self._snapshot.id_type == "int64" else str
         entries = [entry for entry in entries if isinstance(entry.member_id, kind)]
         if not entries:
             return
         ids = pl.Series([entry.member_id for entry in entries], dtype=pl.Int64 if kind is int else pl.String)
-        rows = self._parts.snapshot.rows_of(ids)
+        rows = self._snapshot.rows_of(ids)
         known = np.flatnonzero(rows >= 0)
         kept = [entries[place] for place in known.tolist()]
         self._history.extend(
@@ -116,9 +133,5 @@ class Exposure:
         )
 
     def _code(self, entry: HistoryEntry) -> int:
-        index = self._parts.catalog.index_of.get(entry.candidate)
-        if index is not None:
-            return int(self._codes[index])
-        # A message that left the catalog still counts towards the caps of member and channel.
         message, _, channel = entry.candidate.rpartition("@")
-        return self._history.code(message, "", "", channel)
+        return self._history.code(message, entry.type, entry.topic, channel)

@@ -23,6 +23,9 @@ class MadeFrom(Protocol):
     """Names the versions that a decision or a run was made from."""
 
     @property
+    def decision_time_micros(self) -> int: ...  # noqa: D102
+
+    @property
     def policy(self) -> str: ...  # noqa: D102
 
     @property

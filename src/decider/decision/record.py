@@ -59,32 +59,32 @@ def record_of(
 
 def set_entries(catalog: Catalog, decided: Decided, inclusion: NDArray[np.float64] | None) -> list[SetEntry]:
     """The message set of a chunk of one member, in order."""
+    chosen = [catalog.candidates[k] for k in decided.sets[:, 0] if k >= 0]
     return [
         SetEntry(
-            candidate=catalog.candidates[k].id,
-            mean=float(decided.estimated.mean[k, 0]),
-            sd=float(decided.estimated.sd[k, 0]),
+            candidate=candidate.id,
+            mean=float(decided.estimated.mean[candidate.index, 0]),
+            sd=float(decided.estimated.sd[candidate.index, 0]),
             gain=float(decided.gains[place, 0]),
             propensity=None if inclusion is None else float(inclusion[place]),
+            type=candidate.type,
+            topic=candidate.topic,
         )
-        for place, k in enumerate(decided.sets[:, 0])
-        if k >= 0
+        for place, candidate in enumerate(chosen)
     ]
 
 
-def chosen_messages(catalog: Catalog, record: DecisionRecord) -> tuple[ChosenMessage, ...]:
-    """The record's set with what the catalog says of each message; a message that left it has only its id."""
+def chosen_messages(record: DecisionRecord) -> tuple[ChosenMessage, ...]:
+    """The record's message set as it is answered."""
     messages = []
     for entry in record.messages:
-        index = catalog.index_of.get(entry.candidate)
         message, _, channel = entry.candidate.rpartition("@")
-        known = catalog.candidates[index] if index is not None else None
         messages.append(
             ChosenMessage(
                 candidate=entry.candidate,
                 message=message,
-                type=known.type if known else "",
-                topic=known.topic if known else "",
+                type=entry.type,
+                topic=entry.topic,
                 channel=channel,
                 expected_incrementality=entry.mean,
                 standard_deviation=entry.sd,

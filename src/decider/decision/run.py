@@ -76,6 +76,7 @@ class Run:
         self._seen = np.zeros(desk.parts.snapshot.n_members, np.bool_)
         self._waiting: list[NDArray[np.int64]] = []
         self._n_added = self._n_decided = 0
+        self._is_open = not request.dry_run
         self._answer_from = _resume_at(request, self.run_id)
         self._price: RunPrice | None = None
         if request.volume is None:
@@ -87,6 +88,11 @@ class Run:
         if self._answer_from and self._answer_from not in ends:
             _refuse_token(request)
         self._tally = Tally(desk.parts.catalog, self._bound.max_messages)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may still log decisions."""
+        return self._is_open
 
     @property
     def parts(self) -> Parts:
@@ -136,6 +142,7 @@ class Run:
         yield from self._decide(rows[at : at + SEGMENT] for at in range(0, rows.size, SEGMENT))
         if not self._request.dry_run:
             self._desk.log.finish_run(self.run_id, self.summary.as_dict())
+        self._is_open = False
 
     @property
     def summary(self) -> RunSummary:
@@ -146,6 +153,7 @@ class Run:
     def close(self) -> None:
         """Abandon the run; what is durable stays, and a run with the same request goes on from there."""
         self._waiting.clear()
+        self._is_open = False
 
     def _record(self) -> RunRecord:
         parts, policy, request = self._desk.parts, self._bound.policy, self._request
@@ -161,6 +169,8 @@ class Run:
             snapshot_version=parts.snapshot.version,
             catalog_version=parts.catalog.version,
             candidates=[candidate.id for candidate in parts.catalog.candidates],
+            types=[candidate.type for candidate in parts.catalog.candidates],
+            topics=[candidate.topic for candidate in parts.catalog.candidates],
             channels=None if request.channels is None else list(request.channels),
             theta=None if self._price is None else float(self._price.theta),
             tie_cut=None if self._price is None else int(self._price.tie_cut),
@@ -224,7 +234,7 @@ class Run:
     def _find_price(self, rows: NDArray[np.int64]) -> RunPrice:
         """The first pass: every marginal gain above the floor, and from them the price."""
         floor = RunPrice(np.float32(self._bound.policy.price), np.uint64(0), 0)
-        seen = self._desk.exposure.observe(rows)
+        seen = self._desk.exposure.observe(rows, self.parts.catalog)
         assert self._request.volume is not None
 
         def decide_at(price: RunPrice) -> Iterator[tuple[NDArray[np.int64], Decided]]:
@@ -256,7 +266,7 @@ class Run:
             yield from self._complete(under_way.popleft())
 
     def _begin(self, rows: NDArray[np.int64], ordinal: int) -> _Segment:
-        seen = self._desk.exposure.observe(rows)
+        seen = self._desk.exposure.observe(rows, self.parts.catalog)
         if ordinal in self._logged:
             return _Segment(rows, seen, self._logged[ordinal], [])
         starts = range(0, rows.size, CHUNK)
@@ -295,11 +305,13 @@ class Run:
                 else:
                     commit = log.commit_segment(sealed)
                     time_micros = self._request.decision_time_micros
-                    exposure.add_sets(chunk.rows, chunk.sets, time_micros, commit.sequence)
+                    exposure.add_sets(
+                        chunk.rows, chunk.sets, self.parts.catalog, time_micros, commit.sequence
+                    )
             if not changed.size:
                 commit.wait()
                 return chunk
-            seen = exposure.observe(chunk.rows)
+            seen = exposure.observe(chunk.rows, self.parts.catalog)
             again = decide_chunk(self._question(chunk.rows[changed], seen), 0)
             chunk = replaced(chunk, changed, again)
 

@@ -18,6 +18,7 @@ from decider.logbook.schema import (
     EventType,
     HistoryEntry,
     HistoryKind,
+    RunRecord,
 )
 
 _PAGE_ROWS = 10_000
@@ -73,14 +74,14 @@ def history_of_event(
         return []
     member_id = decision.member_id if decision is not None else event.member_id
     if event.candidate is not None:
-        candidates = [event.candidate]
+        about = [(event.candidate, "", "")]
     else:
-        candidates = [entry.candidate for entry in decision.messages] if decision is not None else []
+        about = [(m.candidate, m.type, m.topic) for m in decision.messages] if decision is not None else []
     if member_id is None:
         return []
     return [
-        HistoryEntry(sequence, member_id, event.event_time_micros, candidate, kind)
-        for candidate in candidates
+        HistoryEntry(sequence, member_id, event.event_time_micros, candidate, kind, type_, topic)
+        for candidate, type_, topic in about
     ]
 
 
@@ -88,7 +89,13 @@ def history_of_decision(sequence: int, record: DecisionRecord) -> list[HistoryEn
     """Say what a decision adds to the history of its member: one send for each message."""
     return [
         HistoryEntry(
-            sequence, record.member_id, record.decision_time_micros, entry.candidate, HistoryKind.SEND
+            sequence,
+            record.member_id,
+            record.decision_time_micros,
+            entry.candidate,
+            HistoryKind.SEND,
+            entry.type,
+            entry.topic,
         )
         for entry in record.messages
     ]
@@ -120,16 +127,15 @@ def _events(
 
 
 def _bulk_sends(bulk: BulkRuns, since_micros: int) -> Iterator[HistoryEntry]:
-    times: dict[str, int] = {}
-    names: dict[str, list[str]] = {}
+    runs: dict[str, RunRecord] = {}
     for info in bulk.segments():
-        if info.run_id not in times:
-            run = bulk.get(info.run_id)
-            times[info.run_id], names[info.run_id] = run.decision_time_micros, run.candidates
-        if times[info.run_id] < since_micros:
+        run = runs.get(info.run_id) or runs.setdefault(info.run_id, bulk.get(info.run_id))
+        if run.decision_time_micros < since_micros:
             continue
         for member_id, codes in bulk.sends(info):
             for code in codes:
+                candidate, type_, topic = run.entry(code)
+                time_micros = run.decision_time_micros
                 yield HistoryEntry(
-                    info.sequence, member_id, times[info.run_id], names[info.run_id][code], HistoryKind.SEND
+                    info.sequence, member_id, time_micros, candidate, HistoryKind.SEND, type_, topic
                 )

@@ -35,6 +35,10 @@ class SetEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What it adds to the set at its place, fatigue and same-topic penalty taken off."""
     propensity: float | None = None
     """Probability that the set holds this candidate; None where it was not computed."""
+    type: str = ""
+    """Message type when it was decided: later catalogs may say otherwise, or nothing."""
+    topic: str = ""
+    """Topic when it was decided."""
 
 
 class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -129,6 +133,10 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     catalog_version: str
     candidates: list[str]
     """Candidate ids; the segments' codes index this list."""
+    types: list[str] = []
+    """Message type of each candidate when the run began; empty where it is not known."""
+    topics: list[str] = []
+    """Topic of each, likewise."""
     channels: list[str] | None = None
     theta: float | None = None
     """Price; None until :meth:`Logbook.set_price`."""
@@ -140,6 +148,11 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     finished: bool = False
     summary: dict[str, object] = {}
     """Filled by :meth:`Logbook.finish_run`."""
+
+    def entry(self, code: int) -> tuple[str, str, str]:
+        """Candidate, message type and topic of one code."""
+        known = bool(self.types)
+        return self.candidates[code], self.types[code] if known else "", self.topics[code] if known else ""
 
 
 class SegmentInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -177,6 +190,10 @@ class HistoryEntry(NamedTuple):
     time_micros: int
     candidate: str
     kind: HistoryKind
+    type: str = ""
+    """Message type when it was sent; empty where the log does not know it, as of events from outside."""
+    topic: str = ""
+    """Topic, likewise."""
 
 
 class EventResult(NamedTuple):

@@ -165,12 +165,15 @@ def decision_of_row(run: RunRecord, row: Mapping[str, Any]) -> DecisionRecord:
         tie_cut=run.tie_cut,
         messages=[
             SetEntry(
-                candidate=run.candidates[row[f"c{place}"]],
+                candidate=candidate,
                 mean=row[f"mean{place}"],
                 sd=row[f"sd{place}"],
                 gain=row[f"gain{place}"],
+                type=kind,
+                topic=topic,
             )
             for place in range(row["n_messages"])
+            for candidate, kind, topic in [run.entry(row[f"c{place}"])]
         ],
         propensity=row["propensity"],
         propensity_kind=propensity_kind(row["propensity"], row["propensity_hits"]),
