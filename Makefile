@@ -46,7 +46,7 @@ check: $(READY) $(GENERATE_READY) ## Lint, types, layers, protobuf rules, genera
 	$(GENERATE_VENV)/bin/python proto/generate.py --check
 
 bench: $(READY) ## Run the benchmarks, each beside its baseline
-	$(BIN)/python -m pytest benchmarks --benchmark-columns=median,iqr,rounds --benchmark-group-by=group
+	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-columns=median,iqr,rounds
 
 generate: $(GENERATE_READY) ## Make src/decider/v1 from proto/
 	$(GENERATE_VENV)/bin/python proto/generate.py
