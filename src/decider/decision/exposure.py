@@ -52,7 +52,8 @@ class Exposure:
         self, snapshot: Snapshot, entries: Iterable[HistoryEntry], last_sequence: int, since_micros: int
     ) -> None:
         self._snapshot = snapshot
-        self._history = LiveHistory(snapshot.n_members)
+        # Room for one entry a member: pages that nothing is written to cost nothing, growing copies all of it.
+        self._history = LiveHistory(snapshot.n_members, capacity=max(1024, snapshot.n_members))
         self.reserving: threading.RLock = self._history.lock
         self._since_micros = since_micros
         self._sequence = 0

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decider.decision.parts import BoundPolicy, Parts
-from decider.decision.stages import Decided
+from decider.decision.stages import Question
+from decider.decision.steps import decide
 from decider.errors import InvalidInput
 from decider_core.assemble import gain_rates
 from decider_core.explore import EXPLOIT
@@ -28,8 +29,35 @@ class RunPrice(NamedTuple):
     """Sends of drawn sets (explore stratum), which no price changes."""
 
 
-DecideAt = Callable[[RunPrice], Iterator[tuple[NDArray[np.int64], Decided]]]
-"""Steps 1 to 6 for all members of a run at a price, chunk by chunk, with the chunk's rows."""
+class Trial(NamedTuple):
+    """What pricing keeps of a chunk that was decided at a trial price."""
+
+    rows: NDArray[np.int64]
+    sets: NDArray[np.int16]
+    gains: NDArray[np.float32]
+    priced: NDArray[np.bool_]
+    """[n] members whose set the price decides; the others' is drawn, or they are held out."""
+
+    @property
+    def n_priced(self) -> int:
+        """Sends that the price decides."""
+        return int((self.sets[:, self.priced] >= 0).sum())
+
+    @property
+    def n_drawn(self) -> int:
+        """Sends that it does not."""
+        return int((self.sets[:, ~self.priced] >= 0).sum())
+
+
+def decide_trial(question: Question) -> Trial:
+    """Decide a chunk at a trial price."""
+    decided = decide(question)
+    priced: NDArray[np.bool_] = (decided.explored.stratum == EXPLOIT) & ~decided.explored.drawn
+    return Trial(question.rows, decided.sets, decided.gains, priced)
+
+
+DecideAt = Callable[[RunPrice], Iterator[Trial]]
+"""Decides for all members of a run at a price, chunk by chunk."""
 
 
 def price_rates(
@@ -56,13 +84,12 @@ def price_rates(
             "volume", "needs a cost per message: at cost 0 no price limits the sends", volume
         )
     rates, keys, n_drawn = [], [], 0
-    for rows, decided in decide_at(floor):
-        priced = _priced(decided)
-        n_drawn += int((decided.sets[:, ~priced] >= 0).sum())
-        chunk = gain_rates(decided.gains, decided.sets, parts.catalog.cost)
-        chunk[:, ~priced] = np.nan
+    for trial in decide_at(floor):
+        n_drawn += trial.n_drawn
+        chunk = gain_rates(trial.gains, trial.sets, parts.catalog.cost)
+        chunk[:, ~trial.priced] = np.nan
         rates.append(chunk)
-        keys.append(tie_keys(bound.policy.seed, epoch, parts.snapshot.keys[rows]))
+        keys.append(tie_keys(bound.policy.seed, epoch, parts.snapshot.keys[trial.rows]))
     budget = _left(volume, n_drawn)
     price = price_for_volume(rates, keys, budget, float(floor.theta))
     return RunPrice(np.float32(price.theta), np.uint64(price.tie_cut), n_drawn)
@@ -80,21 +107,14 @@ def search_price(
     def count_at(theta: float) -> int:
         nonlocal n_drawn
         count, n_drawn = 0, 0
-        for _, decided in decide_at(RunPrice(np.float32(theta), np.uint64(0), 0)):
-            priced = _priced(decided)
-            count += int((decided.sets[:, priced] >= 0).sum())
-            n_drawn += int((decided.sets[:, ~priced] >= 0).sum())
+        for trial in decide_at(RunPrice(np.float32(theta), np.uint64(0), 0)):
+            count += trial.n_priced
+            n_drawn += trial.n_drawn
         return count
 
     count_at(float(floor.theta))
     price = price_by_search(count_at, _left(volume, n_drawn), float(floor.theta))
     return RunPrice(np.float32(price.theta), np.uint64(price.tie_cut), n_drawn)
-
-
-def _priced(decided: Decided) -> NDArray[np.bool_]:
-    """Members whose set the price decides."""
-    priced: NDArray[np.bool_] = (decided.explored.stratum == EXPLOIT) & ~decided.explored.drawn
-    return priced
 
 
 def _left(volume: int, n_drawn: int) -> int:

@@ -6,11 +6,10 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from decider.decision.check import channel_mask, check_request, digest_of
@@ -19,11 +18,11 @@ from decider.decision.exposure import Exposure, Seen
 from decider.decision.frame import chunk_of_segment, segment_frame
 from decider.decision.parts import Parts
 from decider.decision.ports import Log
-from decider.decision.pricing import RunPrice, price_rates, search_price
+from decider.decision.pricing import RunPrice, Trial, decide_trial, price_rates, search_price
 from decider.decision.request import RunRequest
 from decider.decision.result import ResultChunk, RunSummary
-from decider.decision.stages import Decided, Question
-from decider.decision.steps import decide
+from decider.decision.run_checks import new_rows, refuse_token, resume_at
+from decider.decision.stages import Question
 from decider.decision.tally import Tally
 from decider.errors import InvalidInput, Violation
 from decider.logbook.schema import RunRecord, SegmentInfo, run_id_of
@@ -34,6 +33,8 @@ SEGMENT = 65_536
 """Members that become durable, and are answered, together."""
 AHEAD = 3
 """Segments that are being decided while one becomes durable and is answered."""
+CHUNKS_AHEAD = 64
+"""Chunks that are being decided while one is counted for the price."""
 
 
 class Desk(NamedTuple):
@@ -77,7 +78,7 @@ class Run:
         self._waiting: list[NDArray[np.int64]] = []
         self._n_added = self._n_decided = 0
         self._is_open = not request.dry_run
-        self._answer_from = _resume_at(request, self.run_id)
+        self._answer_from = resume_at(request, self.run_id)
         self._price: RunPrice | None = None
         if request.volume is None:
             theta = policy.price if request.price is None else request.price
@@ -86,7 +87,7 @@ class Run:
         self._logged = {} if request.dry_run else self._open()
         ends = [info.first_ordinal + info.n_rows for info in self._logged.values()]
         if self._answer_from and self._answer_from not in ends:
-            _refuse_token(request)
+            refuse_token(request)
         self._tally = Tally(desk.parts.catalog, self._bound.max_messages)
 
     @property
@@ -121,7 +122,10 @@ class Run:
         InvalidInput
             For an empty chunk, unknown members, and members that came before; nothing of the chunk is taken.
         """
-        rows = self._rows(member_ids, field)
+        if self._whole:
+            rule = "must not be sent: the run takes the whole snapshot"
+            raise InvalidInput.of(field, rule, len(member_ids))
+        rows = new_rows(self._desk.parts.snapshot, member_ids, self._seen, field)
         self._seen[rows] = True
         self._waiting.append(rows)
         self._n_added += rows.size
@@ -134,12 +138,14 @@ class Run:
 
     def finish(self) -> Iterator[ResultChunk]:
         """Decide what is left and close the run; afterwards `summary` is there."""
-        rows = self._all_rows()
+        if self._whole:
+            self._n_added = self._desk.parts.snapshot.n_members
         if self._n_added == 0:
             raise InvalidInput.of("members", "must not be empty: the run got no member at all", 0)
+        self._waiting = [np.concatenate(self._waiting)] if self._waiting else []
         if self._price is None:
-            self._set_price(self._find_price(rows))
-        yield from self._decide(rows[at : at + SEGMENT] for at in range(0, rows.size, SEGMENT))
+            self._set_price(self._find_price())
+        yield from self._decide(self._left(SEGMENT))
         if not self._request.dry_run:
             self._desk.log.finish_run(self.run_id, self.summary.as_dict())
         self._is_open = False
@@ -190,28 +196,16 @@ class Run:
             self._price = RunPrice(np.float32(stored.theta), np.uint64(stored.tie_cut), 0)
         return {info.first_ordinal: info for info in self._desk.log.segments(self.run_id)}
 
-    def _rows(self, member_ids: NDArray[np.int64] | Sequence[str], field: str) -> NDArray[np.int64]:
+    def _left(self, size: int) -> Iterator[NDArray[np.int64]]:
+        """Rows that are still to be decided, `size` at a time."""
         if self._whole:
-            raise InvalidInput.of(
-                field, "must not be sent: the run takes the whole snapshot", len(member_ids)
-            )
-        if len(member_ids) == 0:
-            raise InvalidInput.of(field, "must not be empty", 0)
-        rows = self._desk.parts.snapshot.rows_of(member_ids)
-        rule = "must name a member of the snapshot"
-        _refuse(field, rule, member_ids, np.flatnonzero(rows < 0))
-        first_places = np.full(rows.size, True)
-        first_places[np.unique(rows, return_index=True)[1]] = False
-        rule = "must come only once in a run"
-        _refuse(field, rule, member_ids, np.flatnonzero(first_places | self._seen[rows]))
-        return rows
-
-    def _all_rows(self) -> NDArray[np.int64]:
-        if self._whole:
-            self._n_added = self._desk.parts.snapshot.n_members
-            return np.arange(self._n_added, dtype=np.int64)
-        waiting, self._waiting = self._waiting, []
-        return np.concatenate(waiting) if waiting else np.zeros(0, np.int64)
+            n_members = self._desk.parts.snapshot.n_members
+            for at in range(0, n_members, size):
+                yield np.arange(at, min(at + size, n_members), dtype=np.int64)
+            return
+        for rows in self._waiting:
+            for at in range(0, rows.size, size):
+                yield rows[at : at + size]
 
     def _question(self, rows: NDArray[np.int64], seen: Seen, price: RunPrice | None = None) -> Question:
         """What is asked for `rows`: at the run's price, or at a trial price without propensities."""
@@ -231,16 +225,21 @@ class Run:
             with_propensities=price is None and not self._request.defer_propensities,
         )
 
-    def _find_price(self, rows: NDArray[np.int64]) -> RunPrice:
+    def _find_price(self) -> RunPrice:
         """The first pass: every marginal gain above the floor, and from them the price."""
         floor = RunPrice(np.float32(self._bound.policy.price), np.uint64(0), 0)
-        seen = self._desk.exposure.observe(rows, self.parts.catalog)
+        seen = self._desk.exposure.observe(np.zeros(0, np.int64), self.parts.catalog)
         assert self._request.volume is not None
 
-        def decide_at(price: RunPrice) -> Iterator[tuple[NDArray[np.int64], Decided]]:
-            chunks = [rows[at : at + CHUNK] for at in range(0, rows.size, CHUNK)]
-            questions = (self._question(chunk, seen, price) for chunk in chunks)
-            yield from zip(chunks, self._desk.pool.map(decide, questions), strict=True)
+        def decide_at(price: RunPrice) -> Iterator[Trial]:
+            # A bounded number under way: a chunk that waits to be counted holds all its pairs.
+            under_way: deque[Future[Trial]] = deque()
+            for rows in self._left(CHUNK):
+                under_way.append(self._desk.pool.submit(decide_trial, self._question(rows, seen, price)))
+                if len(under_way) > CHUNKS_AHEAD:
+                    yield under_way.popleft().result()
+            while under_way:
+                yield under_way.popleft().result()
 
         costs = self._desk.parts.catalog.cost
         find = price_rates if (costs == costs[0]).all() else search_price
@@ -314,28 +313,3 @@ class Run:
             seen = exposure.observe(chunk.rows, self.parts.catalog)
             again = decide_chunk(self._question(chunk.rows[changed], seen), 0)
             chunk = replaced(chunk, changed, again)
-
-
-def _refuse(
-    field: str, rule: str, member_ids: NDArray[np.int64] | Sequence[str], places: NDArray[np.int64]
-) -> None:
-    if not places.size:
-        return
-    ids = pl.Series(member_ids)
-    first = [Violation(f"{field}[{place}]", f"{rule}, got {ids[place]!r}") for place in places[:10].tolist()]
-    if places.size > 10:
-        first.append(Violation(field, f"{rule}, got {places.size} that break it; the first ten are named"))
-    raise InvalidInput(first)
-
-
-def _resume_at(request: RunRequest, run_id: str) -> int:
-    if not request.resume_token:
-        return 0
-    token_run, _, answered = request.resume_token.partition(":")
-    if token_run != run_id or not (answered.isascii() and answered.isdigit()) or request.dry_run:
-        _refuse_token(request)
-    return int(answered)
-
-
-def _refuse_token(request: RunRequest) -> NoReturn:
-    raise InvalidInput.of("resume_token", "must be one that this request_id received", request.resume_token)
