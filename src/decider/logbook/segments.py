@@ -51,8 +51,9 @@ class SegmentFiles:
         """
         name = f"{run.run_id}-{first_ordinal:018d}.parquet"
         content = io.BytesIO()
+        # Mostly random numbers: zstd makes them 2.5 times smaller for 2.3 times the time, as much as an estimate takes.
         frame.write_parquet(
-            content, compression="zstd", compression_level=1, statistics=False, row_group_size=ROW_GROUP_ROWS
+            content, compression="uncompressed", statistics=False, row_group_size=ROW_GROUP_ROWS
         )
         with content.getbuffer() as view:
             write_sealed(self._directory / name, view)

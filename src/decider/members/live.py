@@ -68,7 +68,7 @@ class LiveHistory:
         self._tables: tuple[Translates | None, int, CodeTables] = (None, 0, (nothing, nothing, nothing))
         self._view = LiveView(
             head=np.full(n_members, -1, np.int32),
-            next=np.full(capacity, -1, np.int32),
+            next=np.zeros(capacity, np.int32),
             time_micros=np.zeros(capacity, np.int64),
             code=np.zeros(capacity, np.int32),
             kind=np.zeros(capacity, np.uint8),
