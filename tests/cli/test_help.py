@@ -22,6 +22,7 @@ NAMED = (
     "evaluate",
     "decide",
     "serve",
+    "simulate",
     "model",
     "explain",
     "doctor",

@@ -9,7 +9,19 @@ from typing import Annotated
 import structlog
 import typer
 
-from decider.cli import catalog, decide, doctor, evaluate, explain, log, model, serve, snapshot, train
+from decider.cli import (
+    catalog,
+    decide,
+    doctor,
+    evaluate,
+    explain,
+    log,
+    model,
+    serve,
+    simulate,
+    snapshot,
+    train,
+)
 from decider.cli.demo import demo
 from decider.cli.failures import FrontDoor
 from decider.cli.options import examples
@@ -61,6 +73,7 @@ app.command("train", epilog=train.EXAMPLES)(train.train)
 app.command("evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command("decide", epilog=decide.EXAMPLES)(decide.decide)
 app.command("serve", epilog=serve.EXAMPLES)(serve.serve)
+app.command("simulate", epilog=simulate.EXAMPLES)(simulate.simulate)
 app.add_typer(model.app, name="model")
 app.command("explain", epilog=explain.EXAMPLES)(explain.explain)
 app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
