@@ -148,7 +148,9 @@ def off_policy(
     check_range("target", checked["target"], 0.0, 1.0)
     space = workspace(N_SUMS - 1, n_resamples)
     totals, extremes = np.zeros(N_SUMS - 1), np.zeros(2)
-    _off_policy(*checked.values(), keys, stream_key(seed, BOOTSTRAP), space, totals, extremes)
+    reward, propensity, target, dm, q_logged = checked.values()
+    stream = stream_key(seed, BOOTSTRAP)
+    _off_policy(reward, propensity, target, dm, q_logged, keys, stream, space, totals, extremes)
     return _sums(keys.size, totals, extremes, space, n_resamples)
 
 

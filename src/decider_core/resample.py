@@ -121,7 +121,12 @@ def merge_sums(first: ResampledSums, second: ResampledSums) -> ResampledSums:
     if first.resampled.shape != second.resampled.shape:
         found = f"{first.resampled.shape} and {second.resampled.shape}"
         raise ContractError(f"resampled must have the same shape in both parts, got {found}")
-    return ResampledSums(*(one + other for one, other in zip(first, second, strict=True)))
+    return ResampledSums(
+        first.n_rows + second.n_rows,
+        first.totals + second.totals,
+        first.counts + second.counts,
+        first.resampled + second.resampled,
+    )
 
 
 class Workspace(NamedTuple):

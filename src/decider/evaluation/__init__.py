@@ -2,11 +2,22 @@
 
 from decider.evaluation.effects import ArmEffect, AverageEffects, arm_effects, average_effects
 from decider.evaluation.intervals import Estimate, Interval
+from decider.evaluation.judge import ESTIMATORS, PolicyEstimates, judge_policy
 from decider.evaluation.logged import FeedbackTable, Logged, member_keys_of, read_logged
 from decider.evaluation.off_policy import PolicyValue, policy_value
-from decider.evaluation.support import Limits, PropensityCheck, Support, check_propensities, support_of
+from decider.evaluation.recap import recap, recap_normalised
+from decider.evaluation.sets import LoggedSets
+from decider.evaluation.support import (
+    Limits,
+    PropensityCheck,
+    Support,
+    check_propensities,
+    sample_ratio,
+    support_of,
+)
 
 __all__ = [
+    "ESTIMATORS",
     "ArmEffect",
     "AverageEffects",
     "Estimate",
@@ -14,14 +25,20 @@ __all__ = [
     "Interval",
     "Limits",
     "Logged",
+    "LoggedSets",
+    "PolicyEstimates",
     "PolicyValue",
     "PropensityCheck",
     "Support",
     "arm_effects",
     "average_effects",
     "check_propensities",
+    "judge_policy",
     "member_keys_of",
     "policy_value",
     "read_logged",
+    "recap",
+    "recap_normalised",
+    "sample_ratio",
     "support_of",
 ]

@@ -98,7 +98,7 @@ def policy_value(
     .. [1] Horvitz, Thompson, JASA 47, 1952. Swaminathan, Joachims, NIPS 2015. Dudik, Langford, Li, ICML 2011.
     """
     limits = limits or Limits()
-    target = _probabilities(policy, log)
+    target = probabilities(policy, log)
     if q_hat is not None and (q_hat.dtype != np.float64 or q_hat.shape != (log.n_rows, log.n_arms)):
         rule = f"must be float64 of shape ({log.n_rows}, {log.n_arms})"
         raise InvalidInput.of("q_hat", rule, f"{q_hat.dtype} of shape {q_hat.shape}")
@@ -133,7 +133,8 @@ def _estimate(
 ) -> Estimate:
     if why:
         return Estimate.refuse(why)
-    return Estimate.of(value, clustered_error(influence, log.member_keys), resampled)
+    n_members = len(np.unique(log.member_keys))
+    return Estimate.of(value, clustered_error(influence, log.member_keys), resampled, n_members)
 
 
 def _judge(
@@ -161,7 +162,8 @@ def _judge(
     return _Judged((found.ips, found.snips, found.dr), influences, resampled)
 
 
-def _probabilities(policy: NDArray[np.int64] | NDArray[np.float64], log: Logged) -> NDArray[np.float64]:
+def probabilities(policy: NDArray[np.int64] | NDArray[np.float64], log: Logged) -> NDArray[np.float64]:
+    """Return what a policy does as a probability of every arm, float64 of shape [n, A]; refuse what is none."""
     if policy.dtype == np.int64 and policy.shape == (log.n_rows,):
         wrong = (policy < 0) | (policy >= log.n_arms)
         if wrong.any():

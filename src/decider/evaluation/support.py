@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -24,11 +25,14 @@ class Limits:
         The largest share of all weight that one row may have.
     matched_members
         The least number of members in whose rows the policy could have done what was logged.
+    sample_ratio
+        The least probability of arms coming as unevenly as they did under the logged propensities.
     """
 
     effective_rows: float = 100.0
     largest_share: float = 0.1
     matched_members: int = 50
+    sample_ratio: float = 1e-6
 
 
 class Support(NamedTuple):
@@ -50,6 +54,9 @@ class Support(NamedTuple):
         The largest weight's share of all weight.
     smallest_propensity
         The smallest logged probability among the arms that the policy may take.
+    overlap
+        Share of the policy's probability, over all rows, that lies on arms which the log takes with a chance of
+        0.01 or more.
     """
 
     n_rows: int
@@ -59,6 +66,7 @@ class Support(NamedTuple):
     effective_rows: float
     largest_share: float
     smallest_propensity: float
+    overlap: float
 
     def refusal(self, limits: Limits) -> str:
         """Say why this support is not enough; "" if it is."""
@@ -109,19 +117,59 @@ def support_of(target: NDArray[np.float64], log: Logged) -> Support:
     log
         The log.
     """
-    taken = np.take_along_axis(target, log.arm[:, None], axis=1)[:, 0]
-    weight = taken / log.taken
+    return _support(target, log.propensity, log.arm, log.member_keys)
+
+
+def support_of_groups(target: NDArray[np.float64], log: Logged, groups: NDArray[np.int64]) -> Support:
+    """Measure how well a log covers the groups of arms that a policy takes.
+
+    Parameters
+    ----------
+    target
+        The policy's probability of every arm, float64 of shape [n, A].
+    log
+        The log.
+    groups
+        The group of every arm, int64 of shape [A].
+    """
+    names, places = np.unique(groups, return_inverse=True)
+    member_of = np.eye(len(names))[places]
+    return _support(target @ member_of, log.propensity @ member_of, places[log.arm], log.member_keys)
+
+
+def _support(
+    target: NDArray[np.float64],
+    propensity: NDArray[np.float64],
+    arm: NDArray[np.int64],
+    member_keys: NDArray[np.uint64],
+) -> Support:
+    n = len(arm)
+    weight = (
+        np.take_along_axis(target, arm[:, None], axis=1)
+        / np.take_along_axis(propensity, arm[:, None], axis=1)
+    )[:, 0]
     total, squares = float(weight.sum()), float(np.square(weight).sum())
     wanted = target > 0
     return Support(
-        n_rows=log.n_rows,
-        n_unsupported=int((wanted & (log.propensity == 0)).any(axis=1).sum()),
+        n_rows=n,
+        n_unsupported=int((wanted & (propensity == 0)).any(axis=1).sum()),
         n_matched=int((weight > 0).sum()),
-        matched_members=len(np.unique(log.member_keys[weight > 0])),
+        matched_members=len(np.unique(member_keys[weight > 0])),
         effective_rows=total * total / squares if squares > 0 else 0.0,
         largest_share=float(weight.max()) / total if total > 0 else 0.0,
-        smallest_propensity=float(log.propensity[wanted].min()),
+        smallest_propensity=float(propensity[wanted].min()),
+        overlap=float(target[propensity >= 0.01].sum() / n),
     )
+
+
+def sample_ratio(log: Logged) -> float:
+    """Give the probability of arms coming as unevenly as they did, if the logged propensities are true.
+
+    The largest |z| of :func:`check_propensities`, over as many arms as there are (Bonferroni): an upper bound.
+    """
+    checks = check_propensities(log)
+    largest = max((abs(check.z) for check in checks), default=0.0)
+    return min(1.0, len(checks) * math.erfc(largest / math.sqrt(2.0)))
 
 
 def check_propensities(log: Logged) -> list[PropensityCheck]:

@@ -1,0 +1,204 @@
+"""What an estimator sees of a log and a policy, and the ratios of sums that it makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from decider.errors import InvalidInput
+from decider.evaluation.intervals import LEAST_RESAMPLES, Estimate, clustered_error
+from decider.evaluation.logged import Logged
+from decider_core.resample import resample_sums
+
+F64 = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """One policy against n logged rows; an action is an arm, or a whole message set.
+
+    Parameters
+    ----------
+    reward
+        float64 of shape [n].
+    propensity
+        Probability with which the log took its action, float64 of shape [n], in (0, 1].
+    target
+        Probability with which the policy takes the logged action, float64 of shape [n], in [0, 1].
+    certain
+        Whether the policy takes one action for sure, bool of shape [n].
+    dm
+        The policy's value under the reward model, float64 of shape [n]; None without a model.
+    q_logged
+        The reward model's value of the logged action, float64 of shape [n]; None without a model.
+    group_weight
+        For MIPS: the policy's probability of the logged action's group over the log's, float64 of shape [n].
+    """
+
+    reward: F64
+    propensity: F64
+    target: F64
+    certain: NDArray[np.bool_]
+    dm: F64 | None = None
+    q_logged: F64 | None = None
+    group_weight: F64 | None = None
+
+    @property
+    def weight(self) -> F64:
+        """``w = target / propensity``."""
+        return self.target / self.propensity
+
+    @property
+    def model(self) -> tuple[F64, F64]:
+        """`dm` and `q_logged`, for estimators that need them."""
+        if self.dm is None or self.q_logged is None:
+            raise InvalidInput.of("q_hat", "must be given for this estimator", None)
+        return self.dm, self.q_logged
+
+
+@dataclass(frozen=True, eq=False)
+class Terms:
+    """A sum of ratios of sums over rows, ``sum_j sum_i(numerator_ji) / sum_i(denominator_ji)``.
+
+    Parameters
+    ----------
+    parts
+        Pairs of a numerator and a denominator, each float64 of shape [n]; a denominator of None is 1 in
+        every row, which makes the ratio a mean.
+    """
+
+    parts: tuple[tuple[F64, F64 | None], ...]
+
+    @property
+    def value(self) -> float:
+        """The estimate; NaN where a denominator's sum is 0."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return float(
+                sum(
+                    above.mean() if below is None else np.divide(above.sum(), below.sum())
+                    for above, below in self.parts
+                )
+            )
+
+    @property
+    def influence(self) -> F64:
+        """Each row's part in the linearised estimate, adding up to about 0: float64 of shape [n]."""
+        total = np.zeros_like(self.parts[0][0])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            for above, below in self.parts:
+                if below is None:
+                    total += above - above.mean()
+                else:
+                    total += (above - np.divide(above.sum(), below.sum()) * below) / below.mean()
+        return total
+
+    def map(self, change: Callable[[F64], F64]) -> Terms:
+        """Change every numerator and denominator, row by row or by taking rows."""
+        return Terms(
+            tuple((change(above), None if below is None else change(below)) for above, below in self.parts)
+        )
+
+
+def mixed(chosen: NDArray[np.bool_], terms: Terms, other: Terms) -> Terms:
+    """Take the rows of `terms` where `chosen`, else those of `other`; both means."""
+    return Terms(
+        tuple(
+            (np.where(chosen, above, above_other), None)
+            for (above, _), (above_other, _) in zip(terms.parts, other.parts, strict=True)
+        )
+    )
+
+
+def less(terms: Terms, other: Terms) -> Terms:
+    """The terms of the difference of two estimates on the same rows."""
+    return Terms(terms.parts + tuple((-above, below) for above, below in other.parts))
+
+
+def arm_rows(
+    target: F64, log: Logged, q_hat: F64 | None = None, groups: NDArray[np.int64] | None = None
+) -> Rows:
+    """Set a policy against a log of single arms.
+
+    Parameters
+    ----------
+    target
+        The policy's probability of every arm, float64 of shape [n, A].
+    log
+        The log.
+    q_hat
+        The reward model's value of every arm, float64 of shape [n, A].
+    groups
+        The group of every arm, int64 of shape [A], such as a code of (type, channel).
+
+    Raises
+    ------
+    InvalidInput
+        If `q_hat` or `groups` has another dtype or shape, or is not finite.
+    """
+    taken = np.take_along_axis(target, log.arm[:, None], axis=1)[:, 0]
+    dm = q_logged = group_weight = None
+    if q_hat is not None:
+        _check_model(q_hat, log)
+        dm = (target * q_hat).sum(axis=1)
+        q_logged = np.take_along_axis(q_hat, log.arm[:, None], axis=1)[:, 0]
+    if groups is not None:
+        if groups.dtype != np.int64 or groups.shape != (log.n_arms,):
+            found = f"{groups.dtype} of shape {groups.shape}"
+            raise InvalidInput.of("groups", f"must be int64 of shape ({log.n_arms},)", found)
+        alike = groups[log.arm][:, None] == groups
+        group_weight = (target * alike).sum(axis=1) / (log.propensity * alike).sum(axis=1)
+    return Rows(log.reward, log.taken, taken, target.max(axis=1) == 1.0, dm, q_logged, group_weight)
+
+
+def estimates_of(
+    terms: Mapping[str, Terms], member_keys: NDArray[np.uint64], n_resamples: int, seed: int
+) -> dict[str, Estimate]:
+    """Turn terms into estimates with errors clustered by member; all resamples are made in one pass.
+
+    Parameters
+    ----------
+    terms
+        By name, all over the same n rows.
+    member_keys
+        uint64 of shape [n].
+    n_resamples
+        Poisson resamples over members; fewer than 100 give no bootstrap.
+    seed
+        The seed of the resamples.
+    """
+    columns: dict[int, F64] = {}
+    for each in terms.values():
+        columns |= {id(column): column for part in each.parts for column in part if column is not None}
+    if not columns:
+        return {}
+    # Resampling to no purpose would be the dearest part by far.
+    n_resamples = n_resamples if n_resamples >= LEAST_RESAMPLES else 0
+    sums = resample_sums(np.array(list(columns.values())), member_keys, n_resamples, seed)
+    resampled = dict(zip(columns, sums.resampled, strict=True))
+    n_members = len(np.unique(member_keys))
+    found = {}
+    for name, each in terms.items():
+        value = each.value
+        if not np.isfinite(value):
+            found[name] = Estimate.refuse("no row matches: the estimate would divide by 0")
+            continue
+        with np.errstate(divide="ignore", invalid="ignore"):
+            drawn = sum(
+                resampled[id(above)] / (sums.counts if below is None else resampled[id(below)])
+                for above, below in each.parts
+            )
+        error = clustered_error(each.influence, member_keys)
+        found[name] = Estimate.of(value, error, np.asarray(drawn), n_members)
+    return found
+
+
+def _check_model(q_hat: F64, log: Logged) -> None:
+    if q_hat.dtype != np.float64 or q_hat.shape != (log.n_rows, log.n_arms):
+        rule = f"must be float64 of shape ({log.n_rows}, {log.n_arms})"
+        raise InvalidInput.of("q_hat", rule, f"{q_hat.dtype} of shape {q_hat.shape}")
+    if not np.isfinite(q_hat).all():
+        row, arm = (int(axis[0]) for axis in np.nonzero(~np.isfinite(q_hat)))
+        raise InvalidInput.of("q_hat", "must be finite", float(q_hat[row, arm]), f"at row {row}, arm {arm}")
