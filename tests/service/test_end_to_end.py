@@ -268,8 +268,10 @@ class Process:
 
     def __init__(self, config: Path) -> None:
         environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
-        command = [sys.executable, str(ROOT / "server.py"), "--config", str(config), "--log-json"]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+        command = [sys.executable, str(ROOT / "server.py"), "--config", str(config), "--json"]
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
+        )
         assert self.process.stderr is not None
         for line in self.process.stderr:
             if line.startswith("{") and (told := json.loads(line))["event"] == "serving":

@@ -10,11 +10,9 @@ import typer
 
 from decider.cli.options import ConfigPath, configuration, examples
 from decider.cli.output import as_json, say
-from decider.service.compose import compose
 from decider.service.logs import configure_logs
-from decider.service.server import build_server
 from decider.service.server import serve as serve_until_told
-from decider.service.start import settings_of, warm_up
+from decider.service.start import open_service
 
 EXAMPLES = examples(
     "decider serve --config decider.toml",
@@ -45,13 +43,7 @@ def serve(
     settings = configuration(config)
     if listen:
         settings = msgspec.structs.replace(settings, listen=listen)
-    composition = compose(settings)
-    try:
-        warm_up(composition.engine)
-        server = build_server(composition.engine, composition.registry, settings_of(settings, reuse_port))
-    except BaseException:
-        composition.close()
-        raise
+    composition, server = open_service(settings, reuse_port=reuse_port)
     host = settings.listen.rpartition(":")[0]
     parts = composition.engine.parts
     payload = {

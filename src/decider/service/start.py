@@ -1,66 +1,47 @@
-"""From a configuration to a serving process: what ``decider serve`` and ``python server.py`` run."""
+"""From a configuration to a server that is ready to start."""
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import structlog
 
 from decider.clock import SystemClock
-from decider.config import Config, load_config
+from decider.config import Config
 from decider.decision.engine import Engine
 from decider.decision.request import MemberRequest, RunRequest
-from decider.errors import DeciderError, InvalidInput
-from decider.service.compose import compose
-from decider.service.logs import configure_logs
-from decider.service.server import build_server, serve
+from decider.errors import InvalidInput
+from decider.service.compose import Composition, compose
+from decider.service.server import Server, build_server
 from decider.service.settings import ServiceSettings
 
 _log = structlog.get_logger(__name__)
 
 
-def run_service(
-    config_path: Path | None, *, listen: str = "", reuse_port: bool = False, log_json: bool = False
-) -> int:
-    """Serve until told to stop by a signal.
+def open_service(config: Config, *, reuse_port: bool = False) -> tuple[Composition, Server]:
+    """Open everything that `config` names, warm it up, and bind the port; the server is not started yet.
 
     Parameters
     ----------
-    config_path
-        The configuration; none takes the defaults, from the current folder.
-    listen
-        Address and port instead of the configuration's.
+    config
+        The configuration.
     reuse_port
         Let several processes share the port.
-    log_json
-        Log lines as JSON objects.
 
-    Returns
-    -------
-    int
-        Exit status: 0 after an orderly end, 2 when something that it needs is wrong, as standard error says.
+    Raises
+    ------
+    DeciderError
+        Naming what is wrong; nothing stays open then.
     """
-    configure_logs(as_json=log_json)
+    composition = compose(config)
     try:
-        config = load_config(config_path)
-        if listen:
-            config = msgspec.structs.replace(config, listen=listen)
-        composition = compose(config)
-        try:
-            warm_up(composition.engine)
-            server = build_server(composition.engine, composition.registry, settings_of(config, reuse_port))
-        except BaseException:
-            composition.close()
-            raise
-    except DeciderError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    serve(server, composition.engine.reload, composition.close)
-    return 0
+        warm_up(composition.engine)
+        server = build_server(composition.engine, composition.registry, settings_of(config, reuse_port))
+    except BaseException:
+        composition.close()
+        raise
+    return composition, server
 
 
 def settings_of(config: Config, reuse_port: bool = False) -> ServiceSettings:
