@@ -6,17 +6,17 @@ as it is admitted at that price and no cap binds. The price decides in one funct
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from decider_core.caps import LARGEST, Terms, check_caps, check_fatigue, check_sets, check_terms
+from decider_core.caps import LARGEST, MAX_MESSAGES, Terms, check_caps, check_fatigue, check_sets, check_terms
 from decider_core.caps import Caps as Caps
-from decider_core.compile import F32, I16, I32, U8, U64, inline, kernel
+from decider_core.choice import GROUP, LANES, best, best_level, best_level_themed, best_themed, offer
+from decider_core.compile import F32, I16, I32, U8, U64, as_f32, as_i32, inline, kernel
 from decider_core.contracts import ContractError, check_array, check_output, check_range
 
-# Members at a time: their values, for 32 candidates 32 KiB, stay in the nearest caches.
-_LANES: Final = 256
 _NEVER: Final = np.float32(-np.inf)
 
 
@@ -113,20 +113,43 @@ def gain_rates(gains: F32, sets: I16, cost: F32) -> F32:
 
 
 class Lanes(NamedTuple):
-    """Where a block of members (or of draws of one member) is assembled; the caller fills the first six."""
+    """A block of members, or of draws of one member; the caller fills what bears a star.
 
-    free: F32  # [n_candidates, lanes]: value where eligible and not taken, else -inf
-    channel_loss: F32  # [n_channels, lanes]: inf where the channel has no room, else 0
-    topic_loss: F32  # [n_topics, lanes]: inf where the topic has no room, else its penalty so far
-    fatigue: F32  # [lanes]
-    room: I32  # [lanes]: room of the member; used up here
-    key: U64  # [lanes]: tie key
-    taint: F32  # [lanes]: 0, or NaN where an eligible value is not finite
-    tired: F32  # [lanes]: what fatigue takes at this place, inf where nothing may be added
-    best_net: F32  # [lanes]
-    best_delta: F32  # [lanes]
-    chosen: I32  # [lanes]: the best candidate so far, -1 if none
-    below_cut: I32  # [lanes]: whether the tie key is below the cut
+    The rooms of channels only if the block is tight, those of topics only if it is themed: see
+    :func:`_assemble_lanes`.
+    """
+
+    free: F32
+    """* f32[n_candidates, LANES]: value where eligible and not taken, else -inf."""
+    fatigue: F32
+    """* f32[LANES]"""
+    room: I32
+    """* i32[LANES]: room of the member; none once nothing is admitted."""
+    key: U64
+    """* u64[LANES]: tie key."""
+    room_channel: I32
+    """* i32[n_channels, LANES]: room left on the channel."""
+    room_topic: I32
+    """* i32[n_topics, LANES]: room left for the topic."""
+    n_topic: I32
+    """i32[n_topics, LANES]: messages of the topic so far."""
+    topic_loss: F32
+    """f32[n_topics, LANES]: infinity where the topic has no room, else its penalty so far."""
+    channel_loss: F32
+    """f32[1 + n_channels, LANES]: what fatigue takes at this place, infinity where nothing may be added; in
+    row 0 whatever the channel, in row 1 + c on channel c."""
+    channel_row: I32
+    """i32[n_candidates]: each candidate's row of channel_loss."""
+    charge: F32
+    """f32[n_candidates]: what the order takes off."""
+    least: F32
+    """f32[2, n_candidates]: the least gain that is admitted; in row 1 where the tie key is below the cut."""
+    below_cut: I32
+    """i32[LANES]: not 0 where the tie key is below the cut."""
+    best: F32
+    """f32[LANES]: gain of the best candidate."""
+    chosen: I32
+    """i32[LANES]: the best candidate, -1 if there is none or it is not admitted."""
 
 
 @inline
@@ -155,141 +178,269 @@ def _assemble(
 ) -> int:
     # Returns -1, or the flat index of an eligible value that is not finite.
     n_candidates, n_members = value.shape
-    lanes = _lanes(n_candidates, len(caps.room_channel), len(caps.room_topic))
-    for first in range(0, n_members, _LANES):
-        n_lanes = min(_LANES, n_members - first)
-        past = first + n_lanes
-        lanes.taint[:] = np.float32(0.0)
-        for k in range(n_candidates):
-            _offer_eligible(value[k, first:past], reason[k, first:past], lanes.free[k], lanes.taint)
-        for c in range(len(caps.room_channel)):
-            _bar_without_room(caps.room_channel[c, first:past], lanes.channel_loss[c])
-        for t in range(len(caps.room_topic)):
-            _bar_without_room(caps.room_topic[t, first:past], lanes.topic_loss[t])
-        for r in range(n_lanes):
-            if lanes.taint[r] != np.float32(0.0):
-                for k in range(n_candidates):
-                    if reason[k, first + r] == 0 and not np.isfinite(value[k, first + r]):
-                        return int(k * n_members + first + r)
-            lanes.fatigue[r] = fatigue[first + r]
-            lanes.room[r] = caps.room_member[first + r]
-            lanes.key[r] = tie_keys[first + r]
-        _assemble_lanes(lanes, n_lanes, first, 1, terms, caps, first, sets, gains)
+    n_topics = len(caps.room_topic)
+    lanes = _lanes(n_candidates, len(caps.room_channel), n_topics)
+    level = _set_terms(terms, lanes)
+    last_value, last_reason = (
+        np.zeros((n_candidates, GROUP), np.float32),
+        np.ones((n_candidates, GROUP), np.uint8),
+    )
+    first = 0
+    while first < n_members:
+        past = min(first + LANES, n_members)
+        if past - first > GROUP:
+            past = first + (past - first) // GROUP * GROUP
+        n_lanes = past - first
+        wrong = 0
+        if n_lanes < GROUP:
+            # offer works on whole groups: the last lanes are worked on where there is room for one.
+            for k in range(n_candidates):
+                _copy(value[k, first:past], last_value[k])
+                _copy(reason[k, first:past], last_reason[k])
+            if n_candidates > 0:
+                wrong = offer(last_value, last_reason, lanes.free, GROUP)
+        elif n_candidates > 0:
+            wrong = offer(value[:, first:past], reason[:, first:past], lanes.free, n_lanes)
+        if wrong != 0:
+            return _find_wrong(value, reason, first, past)
+        _copy(fatigue[first:past], lanes.fatigue)
+        _copy(caps.room_member[first:past], lanes.room)
+        _copy(tie_keys[first:past], lanes.key)
+        tight = _least(caps.room_channel, first, past) < caps.max_messages
+        if tight:
+            for c in range(len(caps.room_channel)):
+                _copy(caps.room_channel[c, first:past], lanes.room_channel[c])
+        themed = bool(terms.same_topic_penalty > np.float32(0.0))
+        if not themed:
+            themed = _least(caps.room_topic, first, past) < caps.max_messages
+        if themed:
+            for t in range(n_topics):
+                _copy(caps.room_topic[t, first:past], lanes.room_topic[t])
+        _assemble_lanes(lanes, tight, themed, level, terms, caps, sets[:, first:past], gains[:, first:past])
+        first = past
     return -1
 
 
 @kernel
 def _lanes(n_candidates: int, n_channels: int, n_topics: int) -> Lanes:
     return Lanes(
-        np.empty((n_candidates, _LANES), np.float32),
-        np.empty((n_channels, _LANES), np.float32),
-        np.empty((n_topics, _LANES), np.float32),
-        np.empty(_LANES, np.float32),
-        np.empty(_LANES, np.int32),
-        np.empty(_LANES, np.uint64),
-        np.empty(_LANES, np.float32),
-        np.empty(_LANES, np.float32),
-        np.empty(_LANES, np.float32),
-        np.empty(_LANES, np.float32),
-        np.empty(_LANES, np.int32),
-        np.empty(_LANES, np.int32),
+        free=np.empty((n_candidates, LANES), np.float32),
+        fatigue=np.empty(LANES, np.float32),
+        room=np.empty(LANES, np.int32),
+        key=np.empty(LANES, np.uint64),
+        room_channel=np.empty((n_channels, LANES), np.int32),
+        room_topic=np.empty((n_topics, LANES), np.int32),
+        n_topic=np.empty((n_topics, LANES), np.int32),
+        topic_loss=np.empty((n_topics, LANES), np.float32),
+        channel_loss=np.empty((1 + n_channels, LANES), np.float32),
+        channel_row=np.zeros(n_candidates, np.int32),
+        charge=np.empty(n_candidates, np.float32),
+        least=np.empty((2, n_candidates), np.float32),
+        below_cut=np.zeros(LANES, np.int32),
+        best=np.empty(LANES, np.float32),
+        chosen=np.empty(LANES, np.int32),
     )
 
 
 @kernel
-def _offer_eligible(value: F32, reason: U8, free: F32, taint: F32) -> None:
-    for r in range(len(value)):
-        number = value[r] if reason[r] == 0 else np.float32(0.0)
-        taint[r] += number - number
-        free[r] = number if reason[r] == 0 else _NEVER
+def _set_terms(terms: Terms, lanes: Lanes) -> bool:
+    # Returns whether all candidates cost the same at the same price: the order is then that of the gains.
+    n_other = 0
+    for k in range(terms.cost.size):
+        n_other += (terms.cost[k] != terms.cost[0]) | (terms.price[k] != terms.price[0])
+    if n_other > 0:
+        for k in range(terms.cost.size):
+            cost, price = terms.cost[k], terms.price[k]
+            lanes.charge[k] = _charge(cost, price)
+            lanes.least[0, k] = _least_admitted(cost, price, False)
+            lanes.least[1, k] = _least_admitted(cost, price, True)
+    return n_other == 0
 
 
 @kernel
-def _bar_without_room(room: I16, loss: F32) -> None:
-    for r in range(len(room)):
-        loss[r] = np.float32(0.0) if room[r] > 0 else np.float32(np.inf)
+def _least_admitted(cost: np.float32, price: np.float32, below_cut: bool) -> np.float32:
+    # Bisection over the numbers in the order of their bits: what is admitted never ceases to be as the gain
+    # grows. First between the neighbours of price*cost, where it is but for under- and overflow.
+    near = _ordered(price * cost) if abs(price) < np.inf else np.int64(0)
+    low, high = _ordered(np.float32(-LARGEST)) - 1, _ordered(np.float32(np.inf))
+    if low < near - 4 and near + 4 < high:
+        if _admitted(_number(near + 4), cost, price, below_cut):
+            high = near + 4
+            if not _admitted(_number(near - 4), cost, price, below_cut):
+                low = near - 4
+        else:
+            low = near + 4
+    while high - low > 1:
+        middle = (low + high) >> 1
+        if _admitted(_number(middle), cost, price, below_cut):
+            high = middle
+        else:
+            low = middle
+    return _number(high)
+
+
+@inline
+def _ordered(number: np.float32) -> np.int64:
+    # The bits as an integer that rises with the number; of the two zeros, 0.
+    bits = np.int64(as_i32(number))
+    return bits if bits >= 0 else np.int64(-0x80000000) - bits
+
+
+@inline
+def _number(ordered: np.int64) -> np.float32:
+    return as_f32(np.int32(ordered if ordered >= 0 else np.int64(-0x80000000) - ordered))
+
+
+@kernel
+def _find_wrong(value: F32, reason: U8, first: int, past: int) -> int:
+    for k in range(len(value)):
+        for r in range(first, past):
+            if reason[k, r] == 0 and not np.isfinite(value[k, r]):
+                return int(k * value.shape[1] + r)
+    return -1
+
+
+@inline
+def _copy(numbers: npt.NDArray[Any], out: npt.NDArray[Any]) -> None:
+    for r in range(len(numbers)):
+        out[r] = numbers[r]
+
+
+@kernel
+def _least(room: I16, first: int, past: int) -> int:
+    least = np.int16(MAX_MESSAGES)
+    for c in range(len(room)):
+        row = room[c, first:past]
+        for r in range(len(row)):
+            least = min(least, row[r])
+    return int(least)
 
 
 @kernel
 def _assemble_lanes(
-    lanes: Lanes,
-    n_lanes: int,
-    first: int,
-    step: int,
-    terms: Terms,
-    caps: Caps,
-    column: int,
-    sets: I16,
-    gains: F32,
+    lanes: Lanes, tight: bool, themed: bool, level: bool, terms: Terms, caps: Caps, sets: I16, gains: F32
 ) -> None:
-    # Lane r is member first + r*step (step 0: draws of one member) and column + r of sets and gains.
-    n_places = len(sets)
+    # tight: some channel may run out of room. themed: some topic may, or has its penalty. level: all
+    # candidates cost the same at the same price. What does not hold is not looked at.
+    n_places, n_lanes = sets.shape
+    for k in range(len(lanes.free)):
+        lanes.channel_row[k] = 1 + caps.channel[k] if tight else 0
+    if themed:
+        for t in range(len(caps.room_topic)):
+            _begin_topic(lanes.room_topic[t, :n_lanes], lanes.n_topic[t], lanes.topic_loss[t])
     for place in range(n_places):
-        for r in range(n_lanes):
-            open_place = place < lanes.room[r]
-            lanes.tired[r] = lanes.fatigue[r] * np.float32(place) if open_place else np.float32(np.inf)
-            lanes.below_cut[r] = (lanes.key[r] | np.uint64(place)) < terms.tie_cut
-            lanes.best_net[r] = _NEVER
-            lanes.best_delta[r] = _NEVER
-            lanes.chosen[r] = -1
-        for k in range(len(lanes.free)):
-            _compare(
-                lanes, n_lanes, np.int32(k), caps.channel[k], caps.topic[k], terms.cost[k], terms.price[k]
-            )
-        n_added = 0
-        for r in range(n_lanes):
-            k = lanes.chosen[r]
-            sets[place, column + r] = k
-            gains[place, column + r] = lanes.best_delta[r] if k >= 0 else np.float32(np.nan)
-            if k >= 0:
-                n_added += 1
-                lanes.free[k, r] = _NEVER
-                _use_room(lanes, r, first + r * step, terms.same_topic_penalty, caps, sets, place, column + r)
-            else:
-                lanes.room[r] = 0
-        if n_added == 0:
-            sets[place + 1 :, column : column + n_lanes] = -1
-            gains[place + 1 :, column : column + n_lanes] = np.float32(np.nan)
+        _begin_place(lanes, n_lanes, place, tight, terms.tie_cut)
+        _choose(lanes, themed, level, caps.topic, n_lanes)
+        n_added = _admit(lanes, n_lanes, level, terms)
+        _write(lanes.chosen[:n_lanes], lanes.best, sets[place], gains[place])
+        if n_added == 0 or place + 1 == n_places:
+            sets[place + 1 :] = -1
+            gains[place + 1 :] = np.float32(np.nan)
             return
+        _take(lanes, n_lanes, tight, themed, terms.same_topic_penalty, caps)
 
 
 @kernel
-def _compare(
-    lanes: Lanes, n_lanes: int, k: np.int32, channel: int, topic: int, cost: np.float32, price: np.float32
-) -> None:
-    # Candidate k against the best so far in every lane: without branches, so that it vectorises. A candidate
-    # that is barred has delta -inf, and so is never more than the best.
-    free, tired = lanes.free[k], lanes.tired
-    channel_loss, topic_loss = lanes.channel_loss[channel], lanes.topic_loss[topic]
-    best_net, best_delta, chosen, below_cut = lanes.best_net, lanes.best_delta, lanes.chosen, lanes.below_cut
-    charge = _charge(cost, price)
-    for r in range(n_lanes):
-        delta = free[r] - tired[r] - topic_loss[r] - channel_loss[r]
-        net = delta - charge
-        more = (net > best_net[r]) | ((net == best_net[r]) & (delta > best_delta[r]))
-        better = more & _admitted(delta, cost, price, below_cut[r] != 0)
-        best_net[r] = net if better else best_net[r]
-        best_delta[r] = delta if better else best_delta[r]
-        chosen[r] = k if better else chosen[r]
+def _begin_topic(room: I32, n_messages: I32, loss: F32) -> None:
+    for r in range(len(room)):
+        n_messages[r] = 0
+        loss[r] = np.float32(0.0) if room[r] > 0 else np.float32(np.inf)
+
+
+@kernel
+def _begin_place(lanes: Lanes, n_lanes: int, place: int, tight: bool, tie_cut: np.uint64) -> None:
+    if tie_cut > np.uint64(0):
+        for r in range(n_lanes):
+            lanes.below_cut[r] = (lanes.key[r] | np.uint64(place)) < tie_cut
+    _tire(lanes.fatigue[:n_lanes], np.float32(place), lanes.room, np.int32(place), lanes.channel_loss[0])
+    if tight:
+        for c in range(len(lanes.room_channel)):
+            _tire_channel(lanes.channel_loss[0, :n_lanes], lanes.room_channel[c], lanes.channel_loss[1 + c])
+
+
+@kernel
+def _tire(fatigue: F32, n_before: np.float32, room: I32, place: np.int32, loss: F32) -> None:
+    for r in range(len(fatigue)):
+        loss[r] = fatigue[r] * n_before if room[r] > place else np.float32(np.inf)
+
+
+@kernel
+def _tire_channel(member_loss: F32, room: I32, loss: F32) -> None:
+    for r in range(len(member_loss)):
+        loss[r] = member_loss[r] if room[r] > 0 else np.float32(np.inf)
 
 
 @inline
-def _use_room(
-    lanes: Lanes, r: int, member: int, penalty: np.float32, caps: Caps, sets: I16, place: int, column: int
-) -> None:
-    # After sets[place, column] was added to the places before it.
-    k = sets[place, column]
-    channel, topic = caps.channel[k], caps.topic[k]
-    n_channel = 0
-    n_topic = 0
-    for earlier in range(place + 1):
-        c = sets[earlier, column]
-        n_channel += caps.channel[c] == channel
-        n_topic += caps.topic[c] == topic
-    if n_channel >= caps.room_channel[channel, member]:
-        lanes.channel_loss[channel, r] = np.float32(np.inf)
-    full = n_topic >= caps.room_topic[topic, member]
-    lanes.topic_loss[topic, r] = np.float32(np.inf) if full else penalty * np.float32(n_topic)
+def _choose(lanes: Lanes, themed: bool, level: bool, topic: I32, n_lanes: int) -> None:
+    if len(lanes.free) == 0:
+        lanes.chosen[:n_lanes] = -1
+    elif level and themed:
+        best_level_themed(
+            lanes.free, lanes.channel_loss, lanes.channel_row, lanes.topic_loss, topic,
+            lanes.charge, lanes.least, lanes.below_cut, lanes.best, lanes.chosen, n_lanes,
+        )  # fmt: skip
+    elif level:
+        best_level(
+            lanes.free, lanes.channel_loss, lanes.channel_row, lanes.topic_loss, topic,
+            lanes.charge, lanes.least, lanes.below_cut, lanes.best, lanes.chosen, n_lanes,
+        )  # fmt: skip
+    elif themed:
+        best_themed(
+            lanes.free, lanes.channel_loss, lanes.channel_row, lanes.topic_loss, topic,
+            lanes.charge, lanes.least, lanes.below_cut, lanes.best, lanes.chosen, n_lanes,
+        )  # fmt: skip
+    else:
+        best(
+            lanes.free, lanes.channel_loss, lanes.channel_row, lanes.topic_loss, topic,
+            lanes.charge, lanes.least, lanes.below_cut, lanes.best, lanes.chosen, n_lanes,
+        )  # fmt: skip
+
+
+@kernel
+def _admit(lanes: Lanes, n_lanes: int, level: bool, terms: Terms) -> int:
+    # Where all cost the same, the best is admitted if any is; else only those admitted were compared.
+    if level and terms.cost.size > 0:
+        _admit_best(lanes.best[:n_lanes], terms.cost[0], terms.price[0], lanes.below_cut, lanes.chosen)
+    return int(_close_without(lanes.chosen[:n_lanes], lanes.room))
+
+
+@kernel
+def _admit_best(best: F32, cost: np.float32, price: np.float32, below_cut: I32, chosen: I32) -> None:
+    for r in range(len(best)):
+        chosen[r] = chosen[r] if _admitted(best[r], cost, price, below_cut[r] != 0) else np.int32(-1)
+
+
+@kernel
+def _close_without(chosen: I32, room: I32) -> int:
+    n_added = 0
+    for r in range(len(chosen)):
+        room[r] = room[r] if chosen[r] >= 0 else np.int32(0)
+        n_added += chosen[r] >= 0
+    return int(n_added)
+
+
+@kernel
+def _write(chosen: I32, best: F32, sets: I16, gains: F32) -> None:
+    for r in range(len(chosen)):
+        sets[r] = chosen[r]
+    for r in range(len(chosen)):
+        gains[r] = best[r] if chosen[r] >= 0 else np.float32(np.nan)
+
+
+@kernel
+def _take(lanes: Lanes, n_lanes: int, tight: bool, themed: bool, penalty: np.float32, caps: Caps) -> None:
+    for r in range(n_lanes):
+        k = lanes.chosen[r]
+        if k >= 0:
+            lanes.free[k, r] = _NEVER
+            if tight:
+                lanes.room_channel[caps.channel[k], r] -= 1
+            if themed:
+                t = caps.topic[k]
+                lanes.room_topic[t, r] -= 1
+                lanes.n_topic[t, r] += 1
+                loss = penalty * np.float32(lanes.n_topic[t, r])
+                lanes.topic_loss[t, r] = loss if lanes.room_topic[t, r] > 0 else np.float32(np.inf)
 
 
 @kernel

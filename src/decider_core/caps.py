@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from decider_core.compile import F32, I16, I32
+from decider_core.compile import F32, I16, I32, kernel
 from decider_core.contracts import ContractError, check_array, check_number, check_range
 
 MAX_MESSAGES: Final = 8
@@ -49,7 +49,8 @@ def check_sets(sets: I16, n_candidates: int) -> None:
 def check_fatigue(fatigue: F32, n_members: int) -> F32:
     """Return `fatigue`, one finite number per member, not negative."""
     fatigue = check_array("fatigue", fatigue, np.float32, (n_members,))
-    check_range("fatigue", fatigue, 0.0, LARGEST)
+    if not _between(fatigue, 0.0, LARGEST):
+        check_range("fatigue", fatigue, 0.0, LARGEST)
     return fatigue
 
 
@@ -58,9 +59,10 @@ def check_terms(
 ) -> Terms:
     """Return the terms: cost finite and not negative, price not NaN, the cut an unsigned 64-bit integer."""
     cost = check_array("cost", cost, np.float32, (n_candidates,))
-    check_range("cost", cost, 0.0, LARGEST)
     price = check_array("price", price, np.float32, (n_candidates,))
-    check_range("price", price, -np.inf, np.inf)
+    if not (_between(cost, 0.0, LARGEST) and _between(price, -np.inf, np.inf)):
+        check_range("cost", cost, 0.0, LARGEST)
+        check_range("price", price, -np.inf, np.inf)
     penalty = check_number("same_topic_penalty", same_topic_penalty, 0.0, LARGEST)
     if not 0 <= tie_cut < 1 << 64:
         raise ContractError(f"tie_cut must be in [0, 2^64), got {tie_cut}")
@@ -79,6 +81,28 @@ def check_caps(caps: Caps, n_candidates: int, n_members: int) -> Caps:
         check_array("room_topic", caps.room_topic, np.int16, (None, n_members)),
         int(caps.max_messages),
     )
-    check_range("channel", checked.channel, 0, len(checked.room_channel) - 1)
-    check_range("topic", checked.topic, 0, len(checked.room_topic) - 1)
+    n_channels, n_topics = len(checked.room_channel), len(checked.room_topic)
+    if not (_below(checked.channel, n_channels) and _below(checked.topic, n_topics)):
+        check_range("channel", checked.channel, 0, n_channels - 1)
+        check_range("topic", checked.topic, 0, n_topics - 1)
     return checked
+
+
+# What almost always holds is found out by a kernel, in a tenth of the time that NumPy takes for one member;
+# only what does not hold is then looked for and named.
+
+
+@kernel
+def _between(numbers: F32, low: float, high: float) -> bool:
+    n_inside = 0
+    for i in range(numbers.size):
+        n_inside += (numbers[i] >= low) & (numbers[i] <= high)
+    return n_inside == numbers.size
+
+
+@kernel
+def _below(indices: I32, n: int) -> bool:
+    n_inside = 0
+    for i in range(indices.size):
+        n_inside += (indices[i] >= 0) & (indices[i] < n)
+    return n_inside == indices.size

@@ -15,18 +15,17 @@ multiplication", ACM TOMS 34 (2008), section 6.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
-from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
+from decider_core import vectors
 from decider_core.compile import F32, F64, INTERPRETED
+from decider_core.vectors import VECTOR, ZEROS, Value, broadcast, count, multiply_add, repeat
 
-VECTOR: Final = 16
-"""Floats in one register of AVX-512; narrower machines take two or four registers."""
 LANES: Final = 32
 """Members in a tile: two vectors, so that each matrix entry that is broadcast serves two multiply-adds."""
 CANDIDATES: Final = 4
@@ -117,87 +116,17 @@ if INTERPRETED:
             out[block : block + CANDIDATES] = sums
 
 else:
-    _FLOAT: Final = ir.FloatType()
-    _FLOATS: Final = ir.VectorType(_FLOAT, VECTOR)
-    _INT: Final = ir.IntType(64)
-    _ZEROS: Final = ir.Constant(_FLOATS, [0.0] * VECTOR)
     _N_VECTORS: Final = LANES // VECTOR
-    Value = Any
-
-    def _count(n: int) -> Value:
-        return ir.Constant(_INT, n)
-
-    def _multiply_add(builder: Any, a: Value, b: Value, c: Value) -> Value:
-        name, kind = f"llvm.fma.v{VECTOR}f32", ir.FunctionType(_FLOATS, [_FLOATS] * 3)
-        known = builder.module.globals
-        return builder.call(
-            known[name] if name in known else ir.Function(builder.module, kind, name), (a, b, c)
-        )
-
-    def _broadcast(builder: Any, pointer: Value, offset: int) -> Value:
-        """Fill a vector with the float at `pointer + offset`."""
-        number = builder.load(builder.gep(pointer, [_count(offset)]))
-        first = builder.insert_element(
-            ir.Constant(_FLOATS, ir.Undefined), number, ir.Constant(ir.IntType(32), 0)
-        )
-        everywhere = ir.Constant(ir.VectorType(ir.IntType(32), VECTOR), [0] * VECTOR)
-        return builder.shuffle_vector(first, ir.Constant(_FLOATS, ir.Undefined), everywhere)
-
-    def _vector_pointer(builder: Any, tile: Value, row: Value, vector: int) -> Value:
-        offset = builder.add(builder.mul(row, _count(LANES)), _count(vector * VECTOR))
-        return builder.bitcast(builder.gep(tile, [offset]), _FLOATS.as_pointer())
 
     def _load_row(builder: Any, tile: Value, row: Value) -> list[Value]:
-        """Load the vectors of one row of a tile; NumPy aligns its data to one float only."""
-        return [builder.load(_vector_pointer(builder, tile, row, v), align=4) for v in range(_N_VECTORS)]
+        """Load the vectors of one row of a tile."""
+        start = vectors.at(builder, tile, builder.mul(row, count(LANES)))
+        return [vectors.load(builder, vectors.at(builder, start, v * VECTOR)) for v in range(_N_VECTORS)]
 
-    def _store_row(builder: Any, vectors: Sequence[Value], tile: Value, row: Value) -> None:
-        for v, vector in enumerate(vectors):
-            builder.store(vector, _vector_pointer(builder, tile, row, v), align=4)
-
-    def _repeat(
-        builder: Any,
-        start: Value,
-        end: Value,
-        step: int,
-        carried: Sequence[Value],
-        body: Callable[[Value, list[Value]], list[Value]],
-    ) -> list[Value]:
-        """Emit ``do carried = body(i, carried) while ((i += step) < end)`` and return what is carried out.
-
-        It starts from ``i = start`` and makes at least one turn. Carried values are registers, never memory.
-        """
-        before = builder.block
-        turn = builder.append_basic_block("turn")
-        after = builder.append_basic_block("after")
-        builder.branch(turn)
-        builder.position_at_end(turn)
-        index = builder.phi(_INT)
-        index.add_incoming(start, before)
-        registers = [builder.phi(value.type) for value in carried]
-        for register, value in zip(registers, carried, strict=True):
-            register.add_incoming(value, before)
-        results = body(index, list(registers))
-        following = builder.add(index, _count(step))
-        index.add_incoming(following, builder.block)
-        for register, result in zip(registers, results, strict=True):
-            register.add_incoming(result, builder.block)
-        builder.cbranch(builder.icmp_signed("<", following, end), turn, after)
-        builder.position_at_end(after)
-        return results
-
-    def _unpack(
-        context: Any, builder: Any, signature: Any, arguments: Any
-    ) -> tuple[list[Value], list[Value]]:
-        """Return the data pointer and the number of rows of each array argument."""
-        arrays = [
-            context.make_array(kind)(context, builder, value)
-            for kind, value in zip(signature.args, arguments, strict=True)
-        ]
-        return [a.data for a in arrays], [builder.extract_value(a.shape, 0) for a in arrays]
-
-    def _advance(builder: Any, pointer: Value, n: int) -> Value:
-        return builder.gep(pointer, [_count(n)])
+    def _store_row(builder: Any, numbers: Sequence[Value], tile: Value, row: Value) -> None:
+        start = vectors.at(builder, tile, builder.mul(row, count(LANES)))
+        for v, vector in enumerate(numbers):
+            vectors.store(builder, vector, vectors.at(builder, start, v * VECTOR))
 
     @intrinsic
     def multiply_rows(typing_context: Any, tile: Any, rows: Any, out: Any) -> Any:
@@ -207,28 +136,30 @@ else:
         """
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            (tile, rows, out), (_, n_entries, n_rows) = _unpack(context, builder, signature, arguments)
-            n_features = builder.sdiv(n_entries, n_rows)
+            arrays = vectors.arrays_of(context, builder, signature, arguments)
+            tile, rows, out = (array.data for array in arrays)
+            n_rows = vectors.length(builder, arrays[2])
+            n_features = builder.sdiv(vectors.length(builder, arrays[1]), n_rows)
 
             def block(first_row: Value, carried: list[Value]) -> list[Value]:
                 def feature(i: Value, carried: list[Value]) -> list[Value]:
                     entries, sums = carried[0], carried[1:]
                     members = _load_row(builder, tile, i)
                     for k in range(CANDIDATES):
-                        weight = _broadcast(builder, entries, k)
+                        weight = broadcast(builder, entries, k)
                         for v in range(_N_VECTORS):
                             at = k * _N_VECTORS + v
-                            sums[at] = _multiply_add(builder, weight, members[v], sums[at])
-                    return [_advance(builder, entries, CANDIDATES), *sums]
+                            sums[at] = multiply_add(builder, weight, members[v], sums[at])
+                    return [vectors.at(builder, entries, CANDIDATES), *sums]
 
-                zeros = [_ZEROS] * (CANDIDATES * _N_VECTORS)
-                entries, *sums = _repeat(builder, _count(0), n_features, 1, [*carried, *zeros], feature)
+                zeros = [ZEROS] * (CANDIDATES * _N_VECTORS)
+                entries, *sums = repeat(builder, count(0), n_features, 1, [*carried, *zeros], feature)
                 for k in range(CANDIDATES):
-                    row = builder.add(first_row, _count(k))
+                    row = builder.add(first_row, count(k))
                     _store_row(builder, sums[k * _N_VECTORS :][:_N_VECTORS], out, row)
                 return [entries]
 
-            _repeat(builder, _count(0), n_rows, CANDIDATES, [rows], block)
+            repeat(builder, count(0), n_rows, CANDIDATES, [rows], block)
             return context.get_dummy_value()
 
         return types.void(tile, rows, out), generate
@@ -243,7 +174,9 @@ else:
         """
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            (tile, factors, out), (d, _, n_factors) = _unpack(context, builder, signature, arguments)
+            arrays = vectors.arrays_of(context, builder, signature, arguments)
+            tile, factors, out = (array.data for array in arrays)
+            d, n_factors = vectors.length(builder, arrays[0]), vectors.length(builder, arrays[2])
 
             def block(first_factor: Value, carried: list[Value]) -> list[Value]:
                 def columns(j: Value, carried: list[Value]) -> list[Value]:
@@ -252,39 +185,39 @@ else:
                     members = _load_row(builder, tile, j)
                     parts: list[Value] = []
                     for k in range(CANDIDATES):
-                        entry = _broadcast(builder, entries, k)
+                        entry = broadcast(builder, entries, k)
                         parts += [builder.fmul(entry, members[v]) for v in range(_N_VECTORS)]
-                        parts += [_ZEROS] * (_N_VECTORS * (COLUMNS - 1))
-                    entries = _advance(builder, entries, CANDIDATES)
+                        parts += [ZEROS] * (_N_VECTORS * (COLUMNS - 1))
+                    entries = vectors.at(builder, entries, CANDIDATES)
 
                     def row(i: Value, carried: list[Value]) -> list[Value]:
                         entries, parts = carried[0], carried[1:]
                         members = _load_row(builder, tile, i)
                         for column in range(CANDIDATES * COLUMNS):
-                            entry = _broadcast(builder, entries, column)
+                            entry = broadcast(builder, entries, column)
                             for v in range(_N_VECTORS):
                                 at = column * _N_VECTORS + v
-                                parts[at] = _multiply_add(builder, entry, members[v], parts[at])
-                        return [_advance(builder, entries, CANDIDATES * COLUMNS), *parts]
+                                parts[at] = multiply_add(builder, entry, members[v], parts[at])
+                        return [vectors.at(builder, entries, CANDIDATES * COLUMNS), *parts]
 
-                    below = builder.add(j, _count(1))
-                    entries, *parts = _repeat(builder, below, d, 1, [entries, *parts], row)
+                    below = builder.add(j, count(1))
+                    entries, *parts = repeat(builder, below, d, 1, [entries, *parts], row)
                     for k in range(CANDIDATES):
                         for c in range(COLUMNS):
                             for v in range(_N_VECTORS):
                                 part = parts[(k * COLUMNS + c) * _N_VECTORS + v]
                                 at = k * _N_VECTORS + v
-                                norms[at] = _multiply_add(builder, part, part, norms[at])
+                                norms[at] = multiply_add(builder, part, part, norms[at])
                     return [entries, *norms]
 
-                zeros = [_ZEROS] * (CANDIDATES * _N_VECTORS)
-                entries, *norms = _repeat(builder, _count(0), d, COLUMNS, [*carried, *zeros], columns)
+                zeros = [ZEROS] * (CANDIDATES * _N_VECTORS)
+                entries, *norms = repeat(builder, count(0), d, COLUMNS, [*carried, *zeros], columns)
                 for k in range(CANDIDATES):
-                    row = builder.add(first_factor, _count(k))
+                    row = builder.add(first_factor, count(k))
                     _store_row(builder, norms[k * _N_VECTORS :][:_N_VECTORS], out, row)
                 return [entries]
 
-            _repeat(builder, _count(0), n_factors, CANDIDATES, [factors], block)
+            repeat(builder, count(0), n_factors, CANDIDATES, [factors], block)
             return context.get_dummy_value()
 
         return types.void(tile, factors, out), generate

@@ -214,12 +214,17 @@ def _normal(state: np.uint64) -> np.float32:
 
 
 @inline
+def _pair_bits(member_state: np.uint64, candidate_key: np.uint64) -> np.int32:
+    return np.int32(_pair_state(member_state, candidate_key) >> np.uint64(32))
+
+
+@inline
 def _fill_normals(member_states: U64, candidate_key: np.uint64, row: F32) -> None:
     # Two loops, since one would work on as few members at a time as there are 64-bit states in a
     # register. The bits wait in the row that their normals will fill.
     bits = row.view(np.int32)
     for i in range(bits.size):
-        bits[i] = np.int32(_pair_state(member_states[i], candidate_key) >> np.uint64(32))
+        bits[i] = _pair_bits(member_states[i], candidate_key)
     for i in range(bits.size):
         bits[i] = as_i32(normal_of_bits(bits[i]))
 

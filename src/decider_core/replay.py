@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from decider_core import random
-from decider_core.assemble import _LANES, _assemble_lanes, _lanes
+from decider_core.assemble import _assemble_lanes, _lanes, _set_terms
 from decider_core.caps import Caps, Terms, check_caps, check_fatigue, check_sets, check_terms
+from decider_core.choice import LANES
 from decider_core.compile import F32, I16, I32, U8, U64, inline, kernel
 from decider_core.contracts import ContractError, check_array
-from decider_core.random import _member_state, _normal, _pair_state
+from decider_core.random import _fill_normals, _member_state
 from decider_core.values import check_posterior
 
 
@@ -97,14 +98,18 @@ def _replayed_hits(
     n_candidates, n_members = mean.shape
     n_channels, n_topics = len(caps.room_channel), len(caps.room_topic)
     lanes = _lanes(n_candidates, n_channels, n_topics)
-    states = np.empty(_LANES, np.uint64)
-    drawn = np.empty((len(sets), _LANES), np.int16)
-    gains = np.empty((len(sets), _LANES), np.float32)
+    level = _set_terms(terms, lanes)
+    states = np.empty(LANES, np.uint64)
+    drawn = np.empty((len(sets), LANES), np.int16)
+    gains = np.empty((len(sets), LANES), np.float32)
     for r in range(n_members):
+        tight = _any_below(caps.room_channel[:, r], caps.max_messages)
+        themed = _any_below(caps.room_topic[:, r], caps.max_messages)
+        themed = themed or bool(terms.same_topic_penalty > np.float32(0.0))
         lanes.fatigue[:] = fatigue[r]
         lanes.key[:] = tie_keys[r]
-        for first in range(0, streams.size, _LANES):
-            n_lanes = min(_LANES, streams.size - first)
+        for first in range(0, streams.size, LANES):
+            n_lanes = min(LANES, streams.size - first)
             for i in range(n_lanes):
                 states[i] = _member_state(streams[first + i], member_keys[r])
             for k in range(n_candidates):
@@ -114,23 +119,27 @@ def _replayed_hits(
                     lanes.free[k] = np.float32(-np.inf)
             lanes.room[:] = caps.room_member[r]
             for c in range(n_channels):
-                lanes.channel_loss[c] = _loss_without_room(caps.room_channel[c, r])
+                lanes.room_channel[c] = caps.room_channel[c, r]
             for t in range(n_topics):
-                lanes.topic_loss[t] = _loss_without_room(caps.room_topic[t, r])
-            _assemble_lanes(lanes, n_lanes, r, 0, terms, caps, 0, drawn, gains)
+                lanes.room_topic[t] = caps.room_topic[t, r]
+            _assemble_lanes(lanes, tight, themed, level, terms, caps, drawn[:, :n_lanes], gains[:, :n_lanes])
             for i in range(n_lanes):
                 hits[r] += _same_set(sets, r, drawn, i)
 
 
 @inline
-def _loss_without_room(room: int) -> np.float32:
-    return np.float32(0.0) if room > 0 else np.float32(np.inf)
+def _any_below(room: I16, n_messages: int) -> bool:
+    n_below = 0
+    for i in range(len(room)):
+        n_below += room[i] < n_messages
+    return n_below > 0
 
 
 @kernel
 def _draw(mean: np.float32, sd: np.float32, candidate_key: np.uint64, states: U64, values: F32) -> None:
+    _fill_normals(states, candidate_key, values)
     for i in range(states.size):
-        values[i] = mean + sd * _normal(_pair_state(states[i], candidate_key))
+        values[i] = mean + sd * values[i]
 
 
 @inline

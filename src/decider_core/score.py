@@ -11,6 +11,8 @@ from decider_core.compile import F32, fma, inline, kernel
 from decider_core.contracts import check_array, check_finite, check_output
 from decider_core.microkernel import LANES, multiply_rows, padded_features, padded_rows, square_norms
 from decider_core.packing import PackedPosterior, pack_posterior
+from decider_core.tiles import copy_roots, copy_rows, turn_blocks
+from decider_core.vectors import VECTOR
 
 __all__ = ["PackedPosterior", "fatigue", "pack_posterior", "posterior_moments"]
 
@@ -56,7 +58,6 @@ def posterior_moments(
     if u is None:
         u = np.empty((0, k, n), np.float32)
     u = check_array("u", u, np.float32, (p, k, n))
-    check_finite("z", z)
     check_finite("u", u)
     mean_out, sd_out = out if out is not None else (None, None)
     mean = check_output("mean", mean_out, np.float32, (k, n))
@@ -66,7 +67,8 @@ def posterior_moments(
     products = np.empty(((1 + p) * padded_rows(k), LANES), np.float32)
     variance = np.empty((padded_rows(k), LANES), np.float32)
     scratch = (tile, np.zeros_like(tile), products, variance)
-    _moments(z, u, packed.diagonal, *weights, *scratch, mean, sd)
+    if _moments(z, u, packed.diagonal, *weights, *scratch, mean, sd) > 0:
+        check_finite("z", z)
     return mean, sd
 
 
@@ -81,10 +83,10 @@ def fatigue(z: F32, v: F32) -> F32:
     """
     z = check_array("z", z, np.float32, (None, None))
     v = check_array("v", v, np.float32, (z.shape[1],))
-    check_finite("z", z)
     check_finite("v", v)
     cost = np.empty(z.shape[0], np.float32)
-    _fatigue(z, v, cost)
+    if _fatigue(z, v, np.zeros((v.size, LANES), np.float32), np.empty(LANES, np.float32), cost) > 0:
+        check_finite("z", z)
     return cost
 
 
@@ -103,9 +105,12 @@ def _moments(
     variance: F32,
     mean: F32,
     sd: F32,
-) -> None:
+) -> int:
+    # Returns the number of members whose first mean is not finite: that of a member with a feature that is
+    # not finite never is, whatever the weights.
     n_members = z.shape[0]
     n_candidates, p = pair_mean.shape
+    n_suspect = 0
     for first in range(0, n_members, LANES):
         # In the last tile the lanes beyond the last member keep what was there: nobody reads their results.
         end = min(first + LANES, n_members)
@@ -118,9 +123,15 @@ def _moments(
             square_norms(tile, quadratic, variance)
         if p > 0:
             _add_pairs(u, first, end, pair_mean, pair_factor, products, variance)
-        for k in range(n_candidates):
-            _copy(products[k], mean[k, first:end])
-            _copy_root(variance[k], sd[k, first:end])
+        if end - first == LANES:
+            copy_rows(products, mean[:, first:end])
+            copy_roots(variance, sd[:, first:end])
+        else:
+            for k in range(n_candidates):
+                _copy(products[k], mean[k, first:end])
+                _copy_root(variance[k], sd[k, first:end])
+        n_suspect += _n_not_finite(mean[0, first:end])
+    return n_suspect
 
 
 @kernel
@@ -145,8 +156,12 @@ def _add_pairs(
 
 @inline
 def _fill_tile(members: F32, tile: F32) -> None:
+    n_turned = 0
+    if members.shape[0] == LANES and members.shape[1] >= VECTOR:
+        turn_blocks(members, tile)
+        n_turned = members.shape[1] // VECTOR * VECTOR
     for lane in range(members.shape[0]):
-        for i in range(members.shape[1]):
+        for i in range(n_turned, members.shape[1]):
             tile[i, lane] = members[lane, i]
 
 
@@ -181,9 +196,30 @@ def _copy_root(numbers: F32, out: F32) -> None:
 
 
 @kernel
-def _fatigue(z: F32, v: F32, cost: F32) -> None:
-    for member in range(z.shape[0]):
-        total = np.float32(0.0)
+def _fatigue(z: F32, v: F32, tile: F32, total: F32, cost: F32) -> int:
+    # Returns the number of members whose sum is not finite.
+    n_suspect = 0
+    for first in range(0, z.shape[0], LANES):
+        end = min(first + LANES, z.shape[0])
+        _fill_tile(z[first:end], tile)
+        total[:] = np.float32(0.0)
         for i in range(v.size):
-            total = fma(v[i], z[member, i], total)
-        cost[member] = max(total, np.float32(0.0))
+            _add_multiple(v[i], tile[i], total)
+        n_suspect += _n_not_finite(total[: end - first])
+        _copy_positive(total, cost[first:end])
+    return n_suspect
+
+
+@inline
+def _n_not_finite(numbers: F32) -> int:
+    # x - x is 0 for every finite x, and nan for nan and the infinities.
+    n_wrong = 0
+    for lane in range(numbers.size):
+        n_wrong += numbers[lane] - numbers[lane] != np.float32(0.0)
+    return n_wrong
+
+
+@inline
+def _copy_positive(numbers: F32, out: F32) -> None:
+    for lane in range(out.size):
+        out[lane] = max(numbers[lane], np.float32(0.0))

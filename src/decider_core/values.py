@@ -11,9 +11,10 @@ from typing import Final
 import numpy as np
 
 from decider_core.caps import LARGEST
-from decider_core.compile import F32, U8, U64, kernel
+from decider_core.compile import F32, U8, U64, inline, kernel
 from decider_core.contracts import ContractError, check_array, check_number, check_output
-from decider_core.random import _member_state, _normal, _pair_state
+from decider_core.inverse_normal import normal_of_bits
+from decider_core.random import _member_state, _pair_bits
 
 THOMPSON: Final = 0
 UCB: Final = 1
@@ -94,9 +95,17 @@ def _thompson(
     for r in range(mean.shape[1]):
         states[r] = _member_state(stream, member_keys[r])
     for k in range(len(mean)):
-        key = candidate_keys[k]
-        for r in range(mean.shape[1]):
-            out[k, r] = mean[k, r] + sd[k, r] * _normal(_pair_state(states[r], key))
+        _draw_row(states, candidate_keys[k], mean[k], sd[k], out[k])
+
+
+@inline
+def _draw_row(states: U64, candidate_key: np.uint64, mean: F32, sd: F32, row: F32) -> None:
+    # Two loops, as in random._fill_normals: the random bits wait in the row that the values will fill.
+    bits = row.view(np.int32)
+    for r in range(bits.size):
+        bits[r] = _pair_bits(states[r], candidate_key)
+    for r in range(bits.size):
+        row[r] = mean[r] + sd[r] * normal_of_bits(bits[r])
 
 
 @kernel

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from decider_core.assemble import Caps, assemble, gain_rates
+from decider_core.assemble import Caps, _least_admitted, assemble, gain_rates
 from decider_core.compile import INTERPRETED
 from decider_core.contracts import ContractError
 
@@ -164,6 +164,58 @@ def test_same_bits_in_any_batch(chunk):
         part_sets, part_gains = assemble(**take(case, members))
         np.testing.assert_array_equal(part_sets, sets[:, members])
         np.testing.assert_array_equal(part_gains.view(np.uint32), gains[:, members].view(np.uint32))
+
+
+@pytest.mark.parametrize("n_members", [1, 63, 64, 65, 127, 128, 129, 193, 300])
+@pytest.mark.parametrize("level", [False, True])
+def test_blocks_with_and_without_limits_equal_twin(n_members, level):
+    """Members with full room stand beside members without: each block takes the path its limits allow."""
+    n_members = min(n_members, 70) if INTERPRETED else n_members
+    case = instance(n_members, n_members, n_candidates=9, equal_costs=level)
+    case["price"] = np.full_like(case["price"], 0.25)
+    for same_topic_penalty, limited in ((0.0, []), (0.0, range(n_members // 2)), (0.25, []), (0.25, [0])):
+        free = roomy(case)
+        for name in ("room_member", "room_channel", "room_topic"):
+            getattr(free["caps"], name)[..., limited] = getattr(case["caps"], name)[..., limited]
+        free["same_topic_penalty"] = same_topic_penalty
+        for got, ref in zip(assemble(**free), twin(free), strict=True):
+            np.testing.assert_array_equal(got, ref)
+
+
+def test_one_topic_alone_with_limits_equals_twin():
+    case = roomy(instance(3, n_members=70, n_candidates=9, max_messages=4))
+    case["same_topic_penalty"] = 0.0
+    for name in ("room_channel", "room_topic"):
+        limited = case | {"caps": case["caps"]._replace(**{name: getattr(case["caps"], name) - np.int16(3)})}
+        for got, ref in zip(assemble(**limited), twin(limited), strict=True):
+            np.testing.assert_array_equal(got, ref)
+
+
+EXTREME = [0.0, 1e-45, 1e-38, 0.1, 0.3, 1.0, 3.0, 1e20, 3.4e38]
+
+
+@settings(deadline=None, max_examples=100 if INTERPRETED else 2000)
+@given(
+    st.one_of(st.sampled_from(EXTREME), st.floats(0, 2.0**100, width=32)),
+    st.one_of(
+        st.sampled_from([-math.inf, math.inf, *EXTREME, *(-c for c in EXTREME)]),
+        st.floats(-(2.0**100), 2.0**100, width=32),
+    ),
+    st.booleans(),
+)
+def test_least_admitted_is_the_least(cost, price, below_cut):
+    """What mixed costs compare with stands exactly where the rounded rate begins to be admitted."""
+    cost, price = np.float32(cost), np.float32(price)
+    least = _least_admitted(cost, price, below_cut)
+    largest = np.finfo(np.float32).max
+
+    def admitted(delta):
+        with np.errstate(all="ignore"):
+            return naive.admitted(delta, cost, price, 0, int(below_cut))
+
+    assert least == np.inf or admitted(least)
+    if least > -largest:
+        assert not admitted(np.nextafter(least, np.float32(-np.inf)))
 
 
 def test_lower_index_wins_a_tie():

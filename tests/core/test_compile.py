@@ -119,7 +119,7 @@ def test_a_second_process_compiles_nothing_until_a_source_or_a_flag_changes(tmp_
     # A callee in another file than the kernel's: numba alone would run the old code.
     callee = sources / "decider_core" / "microkernel.py"
     callee.write_text(
-        callee.read_text().replace("zeros = [_ZEROS]", "zeros = [ir.Constant(_FLOATS, [1.0] * VECTOR)]")
+        callee.read_text().replace("zeros = [ZEROS]", "zeros = [vectors.constants(vectors.FLOATS, 1.0)]")
     )
     changed = probe(sources, cache)
     assert changed["folder"] != first["folder"]

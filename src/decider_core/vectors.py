@@ -1,0 +1,173 @@
+"""Words of LLVM for kernels that hold their sums in vector registers, which no compiler does by itself.
+
+Used by :mod:`decider_core.microkernel`, :mod:`decider_core.choice` and :mod:`decider_core.leaf_masks` to write
+intrinsics. A builder (the first argument) receives the instructions; values are LLVM's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeAlias
+
+from llvmlite import ir
+
+Value: TypeAlias = Any
+
+VECTOR: Final = 16
+"""Numbers in one register of AVX-512; narrower machines take two or four registers."""
+
+BYTE: Final = ir.IntType(8)
+SHORT: Final = ir.IntType(16)
+WORD: Final = ir.IntType(32)
+INT: Final = ir.IntType(64)
+FLOAT: Final = ir.FloatType()
+BYTES: Final = ir.VectorType(BYTE, VECTOR)
+WORDS: Final = ir.VectorType(WORD, VECTOR)
+FLOATS: Final = ir.VectorType(FLOAT, VECTOR)
+ZEROS: Final = ir.Constant(FLOATS, [0.0] * VECTOR)
+
+
+def count(n: int) -> Value:
+    """Return the constant n, as an index."""
+    return ir.Constant(INT, n)
+
+
+def index(n: int) -> Value:
+    """Return the constant n, as the index of a candidate."""
+    return ir.Constant(WORD, n)
+
+
+def multiply_add(builder: Any, a: Value, b: Value, c: Value) -> Value:
+    """Return ``a*b + c`` of vectors, rounded once."""
+    return _call(builder, "llvm.fma", a, b, c)
+
+
+def square_root(builder: Any, a: Value) -> Value:
+    """Return the square root of every float of a vector."""
+    return _call(builder, "llvm.sqrt", a)
+
+
+def splat(builder: Any, number: Value) -> Value:
+    """Fill a vector with one number."""
+    kind = ir.VectorType(number.type, VECTOR)
+    first = builder.insert_element(ir.Constant(kind, ir.Undefined), number, ir.Constant(WORD, 0))
+    everywhere = ir.Constant(ir.VectorType(WORD, VECTOR), [0] * VECTOR)
+    return builder.shuffle_vector(first, ir.Constant(kind, ir.Undefined), everywhere)
+
+
+def constants(kind: Any, number: float) -> Value:
+    """Return a vector of one constant."""
+    return ir.Constant(kind, [number] * VECTOR)
+
+
+def at(builder: Any, pointer: Value, offset: Value | int) -> Value:
+    """Return the pointer to the number that many places on."""
+    return builder.gep(pointer, [count(offset) if isinstance(offset, int) else offset])
+
+
+def broadcast(builder: Any, pointer: Value, offset: Value | int) -> Value:
+    """Fill a vector with the number at `pointer + offset`."""
+    return splat(builder, builder.load(at(builder, pointer, offset)))
+
+
+def load(builder: Any, pointer: Value) -> Value:
+    """Load the vector that begins at `pointer`; NumPy aligns its data to one number only."""
+    return builder.load(_as_vector(builder, pointer), align=_size(pointer))
+
+
+def store(builder: Any, vector: Value, pointer: Value) -> None:
+    """Store a vector so that it begins at `pointer`."""
+    builder.store(vector, _as_vector(builder, pointer), align=_size(pointer))
+
+
+def repeat(
+    builder: Any,
+    start: Value,
+    end: Value,
+    step: int,
+    carried: Sequence[Value],
+    body: Callable[[Value, list[Value]], list[Value]],
+) -> list[Value]:
+    """Emit ``do carried = body(i, carried) while ((i += step) < end)`` and return what is carried out.
+
+    It starts from ``i = start`` and makes at least one turn. Carried values are registers, never memory.
+    """
+    before = builder.block
+    turn = builder.append_basic_block("turn")
+    after = builder.append_basic_block("after")
+    builder.branch(turn)
+    builder.position_at_end(turn)
+    index = builder.phi(INT)
+    index.add_incoming(start, before)
+    registers = [builder.phi(value.type) for value in carried]
+    for register, value in zip(registers, carried, strict=True):
+        register.add_incoming(value, before)
+    results = body(index, list(registers))
+    following = builder.add(index, count(step))
+    index.add_incoming(following, builder.block)
+    for register, result in zip(registers, results, strict=True):
+        register.add_incoming(result, builder.block)
+    builder.cbranch(builder.icmp_signed("<", following, end), turn, after)
+    builder.position_at_end(after)
+    return results
+
+
+def arrays_of(context: Any, builder: Any, signature: Any, arguments: Any) -> list[Any]:
+    """Return the arrays among the arguments, which must come first: with `data`, `shape` and `strides`."""
+    return [
+        context.make_array(kind)(context, builder, value)
+        for kind, value in zip(signature.args, arguments, strict=True)
+        if hasattr(kind, "dtype")
+    ]
+
+
+def length(builder: Any, array: Any, axis: int = 0) -> Value:
+    """Return the length of an array along an axis."""
+    return builder.extract_value(array.shape, axis)
+
+
+def row_stride(builder: Any, array: Any) -> Value:
+    """Return how many numbers on the next row of an array begins."""
+    n_bytes = builder.extract_value(array.strides, 0)
+    return builder.sdiv(n_bytes, count(_size(array.data)))
+
+
+def transpose(builder: Any, rows: Sequence[Value]) -> list[Value]:
+    """Return the columns of a square of VECTOR rows.
+
+    In rounds that exchange blocks of width 1, 2, 4, 8: after the round of width w, each square of side 2w on
+    the diagonal of its own kind is transposed.
+    """
+    turned = list(rows)
+    width = 1
+    while width < VECTOR:
+        lanes = range(VECTOR)
+        upper = [i if not i & width else i - width + VECTOR for i in lanes]
+        lower = [i + width if not i & width else i + VECTOR for i in lanes]
+        for r in range(VECTOR):
+            if not r & width:
+                first, second = turned[r], turned[r + width]
+                turned[r] = _shuffle(builder, first, second, upper)
+                turned[r + width] = _shuffle(builder, first, second, lower)
+        width *= 2
+    return turned
+
+
+def _shuffle(builder: Any, first: Value, second: Value, places: Sequence[int]) -> Value:
+    return builder.shuffle_vector(first, second, ir.Constant(ir.VectorType(WORD, len(places)), list(places)))
+
+
+def _call(builder: Any, name: str, *vectors: Value) -> Value:
+    full_name, kind = f"{name}.v{VECTOR}f32", ir.FunctionType(FLOATS, [FLOATS] * len(vectors))
+    known = builder.module.globals
+    function = known[full_name] if full_name in known else ir.Function(builder.module, kind, full_name)
+    return builder.call(function, vectors)
+
+
+def _as_vector(builder: Any, pointer: Value) -> Value:
+    return builder.bitcast(pointer, ir.VectorType(pointer.type.pointee, VECTOR).as_pointer())
+
+
+def _size(pointer: Value) -> int:
+    kind = pointer.type.pointee
+    return 4 if kind == FLOAT else int(kind.width) // 8
