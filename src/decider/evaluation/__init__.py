@@ -1,6 +1,9 @@
 """What a policy is worth, from logs alone, with its uncertainty or a refusal."""
 
+from decider.evaluation.adaptive import adaptive_value
+from decider.evaluation.constraints import volume_and_cost
 from decider.evaluation.effects import ArmEffect, AverageEffects, arm_effects, average_effects
+from decider.evaluation.frontier import Frontier, FrontierPoint, frontier
 from decider.evaluation.intervals import Estimate, Interval
 from decider.evaluation.judge import ESTIMATORS, PolicyEstimates, judge_policy
 from decider.evaluation.logged import FeedbackTable, Logged, member_keys_of, read_logged
@@ -15,6 +18,7 @@ from decider.evaluation.support import (
     sample_ratio,
     support_of,
 )
+from decider.evaluation.uplift import UpliftJudgement, judge_uplift
 
 __all__ = [
     "ESTIMATORS",
@@ -22,6 +26,8 @@ __all__ = [
     "AverageEffects",
     "Estimate",
     "FeedbackTable",
+    "Frontier",
+    "FrontierPoint",
     "Interval",
     "Limits",
     "Logged",
@@ -30,10 +36,14 @@ __all__ = [
     "PolicyValue",
     "PropensityCheck",
     "Support",
+    "UpliftJudgement",
+    "adaptive_value",
     "arm_effects",
     "average_effects",
     "check_propensities",
+    "frontier",
     "judge_policy",
+    "judge_uplift",
     "member_keys_of",
     "policy_value",
     "read_logged",
@@ -41,4 +51,5 @@ __all__ = [
     "recap_normalised",
     "sample_ratio",
     "support_of",
+    "volume_and_cost",
 ]

@@ -1,4 +1,4 @@
-"""Can this log say anything about that policy: support, effective sample size, propensities that hold."""
+"""Whether this log can tell of that policy: support, effective sample size, propensities that hold."""
 
 from __future__ import annotations
 
