@@ -20,6 +20,7 @@ NAMED = (
     "log",
     "train",
     "evaluate",
+    "frontier",
     "decide",
     "serve",
     "simulate",

@@ -15,6 +15,7 @@ from decider.cli import (
     doctor,
     evaluate,
     explain,
+    frontier,
     log,
     model,
     serve,
@@ -71,6 +72,7 @@ app.add_typer(catalog.app, name="catalog")
 app.add_typer(log.app, name="log")
 app.command("train", epilog=train.EXAMPLES)(train.train)
 app.command("evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
+app.command("frontier", epilog=frontier.EXAMPLES)(frontier.command)
 app.command("decide", epilog=decide.EXAMPLES)(decide.decide)
 app.command("serve", epilog=serve.EXAMPLES)(serve.serve)
 app.command("simulate", epilog=simulate.EXAMPLES)(simulate.simulate)
