@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 from typing import Final
 
 import numpy as np
@@ -11,7 +12,14 @@ from numpy.typing import NDArray
 
 from decider.errors import InvalidInput, UnknownName
 from decider.evaluation import estimators as made_by
-from decider.evaluation.intervals import Estimate, Interval, empirical_bernstein, member_sums
+from decider.evaluation.intervals import (
+    LEVEL,
+    Estimate,
+    Interval,
+    clustered_error,
+    empirical_bernstein,
+    member_sums,
+)
 from decider.evaluation.logged import Logged
 from decider.evaluation.off_policy import probabilities
 from decider.evaluation.rows import Rows, Terms, arm_rows, estimates_of, less
@@ -37,6 +45,15 @@ THRESHOLDED: Final[Mapping[str, Callable[[Rows, float], Terms]]] = {
 ESTIMATORS: Final = (*PLAIN, *THRESHOLDED)
 """The names of all estimators."""
 _BY_MODEL: Final = ("dm", "dr", "sndr", "switch_dr", "dr_shrunk")
+_UNBIASED: Final[Mapping[str, str]] = {
+    "replay": "snips",
+    "mips": "ips",
+    "clipped_ips": "ips",
+    "dm": "dr",
+    "switch_dr": "dr",
+    "dr_shrunk": "dr",
+}
+"""For an estimator with a bias that does not vanish, the one to which its distance bounds that bias."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +99,10 @@ def judge_policy(
 
     Gates come first: sample ratio, support, effective sample size, largest weight. Where one is not passed,
     there is a reason and no number.
+
+    Replay, DM, MIPS and the estimators with thresholds have a bias that their standard error does not know. Their
+    intervals reach further by a bound on it: the distance to the estimator without bias (SNIPS, IPS or DR) and
+    1.96 standard errors of that distance. So they cover, and are never narrower than that estimator's by much.
 
     Parameters
     ----------
@@ -150,13 +171,18 @@ def judge_policy(
             terms[f"incremental {name}"] = less(terms[name], control)
     found = estimates_of(terms, log.member_keys, n_resamples, seed)
     for name in estimators:
-        if name in found:
-            values[name] = found[name]
-            if reward_range is not None and found[name].value is not None:
-                interval = _bernstein(name, terms[name], target, log, rows, q_hat, reward_range)
-                values[name] = replace(found[name], bernstein=interval)
-        if f"incremental {name}" in found:
-            incremental[name] = found[f"incremental {name}"]
+        for prefix, kept, against in (("", values, None), ("incremental ", incremental, rests)):
+            if prefix + name not in found:
+                continue
+            kept[name] = found[prefix + name]
+            if name in _UNBIASED and kept[name].value is not None:
+                reference = PLAIN[_UNBIASED[name]](rows)
+                if against is not None:
+                    reference = less(reference, PLAIN[_UNBIASED[name]](against))
+                kept[name] = _with_bias(kept[name], terms[prefix + name], reference, log.member_keys)
+        if reward_range is not None and name in ("ips", "dr") and values[name].value is not None:
+            interval = _bernstein(name, terms[name], target, log, rows, q_hat, reward_range)
+            values[name] = replace(values[name], bernstein=interval)
     ordered = {name: values[name] for name in estimators}
     ordered_incremental = {name: incremental[name] for name in estimators}
     return PolicyEstimates(ordered, ordered_incremental, thresholds, support, control_support, ratio)
@@ -203,6 +229,20 @@ def _gate(name: str, support: Support, reach: Support | None, limits: Limits) ->
     return support.refusal(limits)
 
 
+def _with_bias(
+    estimate: Estimate, terms: Terms, reference: Terms, member_keys: NDArray[np.uint64]
+) -> Estimate:
+    apart = less(terms, reference)
+    doubt = clustered_error(apart.influence, member_keys)
+    bound = abs(apart.value) + NormalDist().inv_cdf(0.5 + LEVEL / 2) * doubt
+
+    def wider(ends: Interval | None) -> Interval | None:
+        return None if ends is None else Interval(ends.low - bound, ends.high + bound)
+
+    # The bound on the bias holds at one look only.
+    return replace(estimate, normal=wider(estimate.normal), bootstrap=wider(estimate.bootstrap), anytime=None)
+
+
 def _bernstein(
     name: str,
     terms: Terms,
@@ -211,24 +251,21 @@ def _bernstein(
     rows: Rows,
     q_hat: F64 | None,
     reward_range: tuple[float, float],
-) -> Interval | None:
+) -> Interval:
     low, high = reward_range
     outside = (log.reward < low) | (log.reward > high)
     if outside.any():
         row = int(np.flatnonzero(outside)[0])
         rule = f"must be in reward_range [{low:g}, {high:g}]"
         raise InvalidInput.of(f"y:{log.reward_name}", rule, float(log.reward[row]), f"at row {row}")
-    if any(below is not None for _, below in terms.parts) or name == "mips":
-        return None
     # What any row's term could have been, had any arm been given and any reward come: over all rows.
     possible = log.propensity > 0
     largest = float((target[possible] / log.propensity[possible]).max())
     least, most = min(0.0, low), max(0.0, high)
     base_low = base_high = 0.0
-    if name in _BY_MODEL and q_hat is not None and rows.dm is not None:
+    if name == "dr" and q_hat is not None and rows.dm is not None:
         base_low, base_high = float(rows.dm.min()), float(rows.dm.max())
         least, most = min(0.0, low - float(q_hat.max())), max(0.0, high - float(q_hat.min()))
-        largest = 0.0 if name == "dm" else largest
     # By members: their sums are independent, and none has more rows than the one with the most.
     sums = member_sums(terms.parts[0][0], log.member_keys)
     most_rows = float(member_sums(np.ones(log.n_rows), log.member_keys).max())
