@@ -41,7 +41,10 @@ class Violation:
 
 
 class DeciderError(Exception):
-    """The root of the tree."""
+    """The root of the tree. Crosses processes as it is, whatever its constructor takes."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _restored, (type(self), self.args, self.__dict__)
 
 
 class InvalidInput(DeciderError):
@@ -115,3 +118,10 @@ class Unavailable(DeciderError):
 
 class Overloaded(Unavailable):
     """More calls at once than the configuration allows."""
+
+
+def _restored(kind: type[DeciderError], args: tuple[object, ...], fields: dict[str, object]) -> DeciderError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(fields)
+    return error
