@@ -47,6 +47,15 @@ def square_root(builder: Any, a: Value) -> Value:
     return _call(builder, "llvm.sqrt", a)
 
 
+def trailing_zeros(builder: Any, a: Value) -> Value:
+    """Return the number of zeros below the lowest one of every word of a vector; no word may be zero."""
+    name, flag = f"llvm.cttz.v{VECTOR}i32", ir.IntType(1)
+    known = builder.module.globals
+    kind = ir.FunctionType(WORDS, [WORDS, flag])
+    function = known[name] if name in known else ir.Function(builder.module, kind, name)
+    return builder.call(function, (a, ir.Constant(flag, 1)))
+
+
 def splat(builder: Any, number: Value) -> Value:
     """Fill a vector with one number."""
     kind = ir.VectorType(number.type, VECTOR)
