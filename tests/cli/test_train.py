@@ -38,7 +38,7 @@ def test_the_same_seed_gives_the_same_version(house: Path, tmp_path: Path) -> No
     first, again = done(*options), done(*options)
     other = done(*options, "--seed", "1")
     assert first["models"][0]["version"] == again["models"][0]["version"] != other["models"][0]["version"]
-    assert first["models"][0]["name"] == "dr_learner"
+    assert first["models"][0]["name"] == "auto"
 
 
 def test_unpublished_models_are_artifacts(house: Path, tmp_path: Path) -> None:

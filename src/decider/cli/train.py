@@ -28,7 +28,14 @@ EXAMPLES = examples(
 class LearnerChoice(StrEnum):
     """What to learn."""
 
+    AUTO = "auto"
+    S = "s"
+    T = "t"
+    X = "x"
     DR = "dr"
+    DR_GBDT = "dr-gbdt"
+    PROGNOSTIC = "prognostic"
+    DR_PROGNOSTIC = "dr-prognostic"
     CORRELATIONAL = "correlational"
     ALL = "all"
 
@@ -42,9 +49,16 @@ class Half(StrEnum):
 
 
 _LEARNERS: dict[LearnerChoice, tuple[Learner, ...]] = {
+    LearnerChoice.AUTO: ("auto",),
+    LearnerChoice.S: ("s_learner",),
+    LearnerChoice.T: ("t_learner",),
+    LearnerChoice.X: ("x_learner",),
     LearnerChoice.DR: ("dr_learner",),
+    LearnerChoice.DR_GBDT: ("dr_gbdt",),
+    LearnerChoice.PROGNOSTIC: ("prognostic",),
+    LearnerChoice.DR_PROGNOSTIC: ("dr_prognostic",),
     LearnerChoice.CORRELATIONAL: ("correlational",),
-    LearnerChoice.ALL: ("dr_learner", "correlational"),
+    LearnerChoice.ALL: ("auto", "correlational"),
 }
 
 
@@ -52,8 +66,12 @@ def train(
     feedback: Annotated[Path, typer.Argument(metavar="FEEDBACK", help="Directory made by `log import`.")],
     reward: Annotated[str, typer.Option(help="Reward to learn.")],
     learner: Annotated[
-        LearnerChoice, typer.Option(help="Incrementality (dr), the correlational baseline, or both.")
-    ] = LearnerChoice.DR,
+        LearnerChoice,
+        typer.Option(
+            help="How to learn incrementality (auto: what held-out rows support), the correlational baseline, "
+            "or all: auto and the baseline."
+        ),
+    ] = LearnerChoice.AUTO,
     name: Annotated[
         str | None,
         typer.Option(help="The model's name; with `--learner all` the baseline is NAME-correlational."),
@@ -133,6 +151,15 @@ def drawn_model(described: dict[str, Any]) -> list[Any]:
         rows = [(arm, *(of[name] for name in measured)) for arm, of in arms.items()]
         header = ("arm", "rows", "average", "its sd", "noise variance", "prior scale")
         drawn.append(table(f"What {described['name']} learnt ({described['outcome']})", header, rows))
+    chosen = described["trained"].get("choice", {}).get("arms", {})
+    if chosen:
+        losses = [
+            (arm, of["learner"], name, loss["excess"], loss["standard_error"])
+            for arm, of in chosen.items()
+            for name, loss in of["losses"].items()
+        ]
+        columns = ("arm", "chosen", "learner", "loss above the least", "its se")
+        drawn.append(table(f"Why {described['name']} learnt so: held-out loss", columns, losses))
     return drawn
 
 
@@ -149,7 +176,7 @@ def _names(learners: tuple[Learner, ...], name: str | None) -> dict[str, str]:
         return {}
     if len(learners) == 1:
         return {learners[0]: name}
-    return {"dr_learner": name, "correlational": f"{name}-correlational"}
+    return {"auto": name, "correlational": f"{name}-correlational"}
 
 
 def _store(model: UpliftModel, registry: Registry, out: Path | None) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from decider.errors import InvalidInput, Violation
 from decider.evaluation import Logged
+from decider.learning.bases import Base, fit_base
 from decider.learning.ridge import Moments, moments, ridge
 
 MINIMUM_ROWS = 30
@@ -14,11 +15,16 @@ MINIMUM_ROWS = 30
 
 
 def cross_fit(
-    log: Logged, z: NDArray[np.float32], fold: NDArray[np.int64], n_folds: int
+    log: Logged,
+    z: NDArray[np.float32],
+    fold: NDArray[np.int64],
+    n_folds: int,
+    base: Base = "linear",
+    seed: int = 0,
 ) -> NDArray[np.float64]:
     """Predict the reward of every row under every arm from the members of the other folds.
 
-    For each arm a linear model of the reward in z (:func:`decider.learning.ridge.ridge`).
+    For each arm a model of the reward in z; the linear one takes one pass over the rows.
 
     Parameters
     ----------
@@ -30,6 +36,10 @@ def cross_fit(
         Each row's fold, int64 of shape [n], the same for all rows of a member.
     n_folds
         How many folds.
+    base
+        The kind of model, see :func:`decider.learning.bases.fit_base`.
+    seed
+        Of what is random in it.
 
     Returns
     -------
@@ -45,6 +55,11 @@ def cross_fit(
     predicted = np.empty((log.n_rows, log.n_arms))
     members_of = [np.flatnonzero(fold == f) for f in range(n_folds)]
     for code in range(log.n_arms):
+        if base != "linear":
+            for f, rows in enumerate(members_of):
+                given = np.flatnonzero((fold != f) & (log.arm == code))
+                predicted[rows, code] = fit_base(base, z[given], log.reward[given], seed)(z[rows])
+            continue
         parts = []
         for rows in members_of:
             given = rows[log.arm[rows] == code]

@@ -148,7 +148,7 @@ def _broken_values(rows: SetRows) -> list[Violation]:
         values = getattr(rows, name)
         require(name, "must be finite and >= 0", values, (values >= 0) & np.isfinite(values))
     require("reward", "must be finite", rows.reward, np.isfinite(rows.reward))
-    finite = np.isfinite(rows.z).all(axis=1)
+    finite = np.asarray(np.isfinite(rows.z).all(axis=1))
     require("z", "must be finite", rows.z.sum(axis=1), finite)
     require("z", "must have ones in its first column", rows.z[:, 0], np.isin(rows.z[:, 0], 1.0))
     if rows.pair is not None and not np.isfinite(rows.pair).all():

@@ -11,13 +11,24 @@ from numpy.typing import NDArray
 
 from decider.errors import InvalidInput, UnknownName, Violation
 from decider.evaluation import FeedbackTable, Logged, read_logged
+from decider.learning.choice import choose, learn_one
 from decider.learning.correlational import correlational
-from decider.learning.dr_learner import ArmPosterior, dr_learner, group_by_type, type_parent
+from decider.learning.dr_learner import ArmPosterior, group_by_type, type_parent
 from decider.learning.folds import split
 from decider.models import RawMap, UpliftModel
 from decider.models.uplift import TYPE_PREFIX, Outcome
 
-Learner = Literal["dr_learner", "correlational"]
+Learner = Literal[
+    "auto",
+    "s_learner",
+    "prognostic",
+    "dr_prognostic",
+    "x_learner",
+    "dr_learner",
+    "t_learner",
+    "dr_gbdt",
+    "correlational",
+]
 
 
 class TrainSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -28,7 +39,8 @@ class TrainSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     reward
         The reward to learn.
     learners
-        Which models to learn.
+        Which models to learn; ``auto`` takes for each message the learner that held-out rows support
+        (:mod:`decider.learning.choice`).
     names
         The models' names by learner; a learner's own name unless given.
     half
@@ -48,7 +60,7 @@ class TrainSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """
 
     reward: str
-    learners: tuple[Learner, ...] = ("dr_learner", "correlational")
+    learners: tuple[Learner, ...] = ("auto", "correlational")
     names: dict[str, str] = {}
     half: Literal["train", "held-out", "all"] = "train"
     train_share: float = 0.5
@@ -127,11 +139,16 @@ def train_on(log: Logged, spec: TrainSpec) -> Training:
     }
     models = []
     for learner in spec.learners:
-        if learner == "dr_learner":
-            arms = dr_learner(part, z, n_folds=spec.folds, seed=spec.seed)
-            models.append(_model(learner, "incrementality", feature_map, arms, spec, facts))
-        else:
+        if learner == "correlational":
             models.append(_model(learner, "level", feature_map, correlational(part, z), spec, facts))
+            continue
+        own = facts
+        if learner == "auto":
+            choice = choose(part, z, n_folds=spec.folds, seed=spec.seed)
+            arms, own = choice.arms, {**facts, "choice": choice.facts}
+        else:
+            arms = learn_one(part, z, learner, spec.folds, spec.seed)
+        models.append(_model(learner, "incrementality", feature_map, arms, spec, own))
     return Training(tuple(models), facts)
 
 

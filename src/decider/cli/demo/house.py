@@ -39,6 +39,7 @@ MEMBERS: Final = SnapshotSpec(
 )
 TRAINING: Final = TrainSpec(
     reward=REWARD,
+    learners=("dr_learner", "correlational"),
     names={"dr_learner": "visit-incrementality", "correlational": "visit-level"},
     messages=ARMS,
     types=dict.fromkeys(ARMS, "merchandise"),
