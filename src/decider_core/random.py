@@ -12,6 +12,7 @@ References
 
 from __future__ import annotations
 
+import functools
 from typing import Final
 
 import numpy as np
@@ -48,6 +49,12 @@ def stream_key(seed: int, stream: int, epoch: int = 0, index: int = 0) -> np.uin
         Any integers of 64 bits, signed or not: the policy's seed, a stream of this module, the decision
         window, and which replay, resample or pick it is.
     """
+    return _stream_key(int(seed), int(stream), int(epoch), int(index))
+
+
+# One decision asks for the same few keys as the one before it.
+@functools.lru_cache(maxsize=1024)
+def _stream_key(seed: int, stream: int, epoch: int, index: int) -> np.uint64:
     words = {"seed": seed, "stream": stream, "epoch": epoch, "index": index}
     return np.uint64(_stream(*(_word(name, value) for name, value in words.items())))
 
