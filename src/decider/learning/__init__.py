@@ -6,8 +6,10 @@ from decider.learning.correlational import correlational
 from decider.learning.dr_learner import ArmPosterior, dr_learner
 from decider.learning.folds import fold_of, split
 from decider.learning.inclusion import Inclusion, explore_inclusion, simulated_inclusion
+from decider.learning.instrument import ComplierEffect, two_stage, wald
 from decider.learning.meta_learners import prognostic_learner, t_learner, x_learner
 from decider.learning.nuisances import cross_fit
+from decider.learning.panel import PanelEffect, panel_effect
 from decider.learning.r_learner import SetPosterior, r_learner, set_model
 from decider.learning.regression import LinearPosterior, fit
 from decider.learning.ridge import Moments, moments, ridge
@@ -20,9 +22,11 @@ __all__ = [
     "ArmPosterior",
     "Base",
     "Choice",
+    "ComplierEffect",
     "Inclusion",
     "LinearPosterior",
     "Moments",
+    "PanelEffect",
     "SetPosterior",
     "SetRows",
     "SetSums",
@@ -38,6 +42,7 @@ __all__ = [
     "fold_of",
     "half_of",
     "moments",
+    "panel_effect",
     "prognostic_learner",
     "r_learner",
     "ridge",
@@ -48,5 +53,7 @@ __all__ = [
     "t_learner",
     "train",
     "train_on",
+    "two_stage",
+    "wald",
     "x_learner",
 ]
