@@ -19,8 +19,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
-from scipy.linalg.lapack import dpotri
+from scipy.linalg.lapack import dpotrf, dpotri, dpotrs
 from scipy.optimize import minimize
 
 _TOLERANCE: Final = 1e-9
@@ -130,15 +129,20 @@ def learn_scales(
     effective = np.array(
         [len(own) - float(state.diagonal[own].sum()) / variance[g] for g, own in enumerate(members)]
     )
-    return Scales(variance, sigma2, state.mean, state.covariance, effective, state.log_evidence)
+    return Scales(variance, sigma2, state.mean, state.covariance(sigma2), effective, state.log_evidence)
 
 
 class _State(NamedTuple):
     mean: NDArray[np.float64]
-    covariance: NDArray[np.float64]
+    lower: NDArray[np.float64]
     diagonal: NDArray[np.float64]
     expected_squares: float
     log_evidence: float
+
+    def covariance(self, sigma2: float) -> NDArray[np.float64]:
+        """Mirror the inverse, of which only the lower triangle was made."""
+        lower = np.tril(self.lower)
+        return np.ascontiguousarray(sigma2 * (lower + np.tril(lower, -1).T))
 
 
 def _solve(
@@ -150,14 +154,15 @@ def _solve(
     sigma2: float,
 ) -> _State:
     """Posterior and evidence under given prior variances and noise."""
-    raised = gram + np.diag(sigma2 / spread)
-    factor, _ = cho_factor(raised, lower=True, overwrite_a=True, check_finite=False)
-    mean = cho_solve((factor, True), information, check_finite=False)
+    raised = np.array(gram, order="F")
+    raised[np.diag_indices(len(spread))] += sigma2 / spread
+    factor, status = dpotrf(raised, lower=1, clean=0, overwrite_a=1)
+    if status:
+        raise np.linalg.LinAlgError(f"the Gram matrix must be positive semidefinite, fails at {status - 1}")
+    mean, _ = dpotrs(factor, information, lower=1)
     log_determinant = 2.0 * float(np.log(np.diag(factor)).sum())
-    inverse, status = dpotri(factor, lower=1)
-    assert status == 0
-    lower = np.tril(inverse)
-    covariance = sigma2 * (lower + np.tril(lower, -1).T)
+    lower, _ = dpotri(factor, lower=1, overwrite_c=1)
+    diagonal = sigma2 * np.diag(lower)
     residual = max(squares - float(information @ mean), np.finfo(np.float64).eps * squares)
     log_evidence = 0.5 * (
         len(spread) * np.log(sigma2)
@@ -166,10 +171,9 @@ def _solve(
         - n_rows * np.log(2.0 * np.pi * sigma2)
         - residual / sigma2
     )
-    diagonal = np.diag(covariance).copy()
     seen = len(spread) - float((diagonal / spread).sum())
     fit = squares - 2.0 * float(information @ mean) + float(mean @ gram @ mean)
-    return _State(mean, covariance, diagonal, max(fit, 0.0) + sigma2 * seen, log_evidence)
+    return _State(mean, lower, diagonal, max(fit, 0.0) + sigma2 * seen, log_evidence)
 
 
 def _spread(
