@@ -25,7 +25,7 @@ ERRORS: dict[str, tuple[Exception | KeyboardInterrupt, int]] = {
     "unavailable": (errors.Unavailable("disk"), 4),
     "overloaded": (errors.Overloaded("busy"), 4),
     "unexpected": (ZeroDivisionError("by zero"), 1),
-    "permission": (PermissionError(13, "Permission denied", "/root/x"), 1),
+    "permission": (PermissionError(13, "Permission denied", "/somewhere/x"), 1),
     "interrupted": (KeyboardInterrupt(), 130),
 }
 
