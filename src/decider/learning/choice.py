@@ -34,6 +34,7 @@ from decider.learning.folds import fold_of
 from decider.learning.meta_learners import prognostic_learner, t_learner, x_learner
 from decider.learning.nuisances import cross_fit
 from decider.learning.s_learner import better_base, s_learner
+from decider.learning.threads import one_thread
 
 ORDER: Final = ("s_learner", "prognostic", "dr_prognostic", "x_learner", "dr_learner", "t_learner", "dr_gbdt")
 """The candidates, the simplest first: one coefficient a message; two; slopes that are pulled to the prognosis, to
@@ -75,6 +76,11 @@ def choose(
     order
         The candidates, the simplest first.
     """
+    with one_thread():
+        return _choose(log, z, n_folds, seed, order)
+
+
+def _choose(log: Logged, z: NDArray[np.float32], n_folds: int, seed: int, order: tuple[str, ...]) -> Choice:
     unknown = [name for name in order if name not in ORDER]
     if unknown or not order:
         raise InvalidInput.of("order", f"must be of {list(ORDER)}", list(order))

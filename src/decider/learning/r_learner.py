@@ -30,11 +30,16 @@ from decider.errors import InvalidInput
 from decider.learning.evidence import Scales, learn_scales
 from decider.learning.set_prior import Layout, lay_out
 from decider.learning.set_sums import SetSums
+from decider.learning.threads import one_thread
 from decider.models import FeatureMap, UpliftModel
 from decider.models.uplift import TYPE_PREFIX
 
 MINIMUM_ROWS: Final = 4
 """The least number of rows for each coefficient of one candidate."""
+
+
+SMALL: Final = 512
+"""Below so many coefficients one BLAS thread is faster than several."""
 
 
 class SetPosterior(NamedTuple):
@@ -107,7 +112,8 @@ def r_learner(sums: SetSums, types: Mapping[str, str] | None = None) -> SetPoste
     kinds = sorted(set(kind_of))
     layout = lay_out(sums, [kinds.index(kind) for kind in kind_of], len(kinds))
     gram, information = layout.turned(*sums.whole())
-    scales = learn_scales(gram, information, sums.squares, sums.weight, layout.group, variance)
+    with one_thread(len(information) < SMALL):
+        scales = learn_scales(gram, information, sums.squares, sums.weight, layout.group, variance)
     return _read(sums, layout, scales, kinds, kind_of)
 
 

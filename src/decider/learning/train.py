@@ -15,6 +15,7 @@ from decider.learning.choice import choose, learn_one
 from decider.learning.correlational import correlational
 from decider.learning.dr_learner import ArmPosterior, group_by_type, type_parent
 from decider.learning.folds import split
+from decider.learning.threads import one_thread
 from decider.models import RawMap, UpliftModel
 from decider.models.uplift import TYPE_PREFIX, Outcome
 
@@ -116,6 +117,11 @@ def train_on(log: Logged, spec: TrainSpec) -> Training:
     Constant features have no effect in the models and are named in ``constant_features``; the number of
     features that the others determine is ``n_dependent_features`` of each arm. The prior holds both.
     """
+    with one_thread():
+        return _train_on(log, spec)
+
+
+def _train_on(log: Logged, spec: TrainSpec) -> Training:
     _check(log, spec)
     rows = half_of(log.member_keys, spec)
     part = log.rows(rows)
