@@ -30,7 +30,7 @@ from decider.service.compose import compose
 
 TIME = datetime(2026, 9, 1, 12, tzinfo=UTC)
 GOAL = 400_000
-"""Members a second that the issue of the foundation asks for."""
+"""Members a second to hold at least."""
 
 
 @contextmanager
