@@ -216,11 +216,6 @@ def _uniform(state: np.uint64) -> np.float64:
 
 
 @inline
-def _normal(state: np.uint64) -> np.float32:
-    return normal_of_bits(np.int32(state >> np.uint64(32)))
-
-
-@inline
 def _pair_bits(member_state: np.uint64, candidate_key: np.uint64) -> np.int32:
     return np.int32(_pair_state(member_state, candidate_key) >> np.uint64(32))
 

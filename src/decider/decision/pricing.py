@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -102,18 +103,20 @@ def search_price(
 
     Parameters are those of :func:`price_rates`.
     """
-    n_drawn = 0
 
-    def count_at(theta: float) -> int:
-        nonlocal n_drawn
-        count, n_drawn = 0, 0
-        for trial in decide_at(RunPrice(np.float32(theta), np.uint64(0), 0)):
-            count += trial.n_priced
-            n_drawn += trial.n_drawn
-        return count
+    @cache
+    def counts_at(theta: float) -> tuple[int, int]:
+        """Sends that the price decides, and sends that it does not: one pass over the members."""
+        trials = [
+            (trial.n_priced, trial.n_drawn)
+            for trial in decide_at(RunPrice(np.float32(theta), np.uint64(0), 0))
+        ]
+        return sum(n_priced for n_priced, _ in trials), sum(n_drawn for _, n_drawn in trials)
 
-    count_at(float(floor.theta))
-    price = price_by_search(count_at, _left(volume, n_drawn), float(floor.theta))
+    # The budget needs a pass of its own, at the price where the search begins: it is not made twice.
+    lowest = float(floor.theta)
+    n_drawn = counts_at(lowest)[1]
+    price = price_by_search(lambda theta: counts_at(theta)[0], _left(volume, n_drawn), lowest)
     return RunPrice(np.float32(price.theta), np.uint64(price.tie_cut), n_drawn)
 
 
