@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from decider.simulation.choose import Choice
 from decider.simulation.contenders import COUNT_SHARES
+from decider.simulation.inclusion import expected_inclusion
 from decider.simulation.learner import Batch
 from decider.simulation.outcomes import draw_outcomes
 from decider.simulation.run import batch_of
@@ -24,4 +26,6 @@ def drawn_batch(world: World, state: State, number: int) -> Batch:
     shares, weight = np.array(COUNT_SHARES), np.ones(messages.n)
     sets, _ = explore_sets(1, number, shares, weight, reason, caps, world.members.keys, messages.keys)
     outcomes = draw_outcomes(epoch, response(epoch, state.recent, sets).expected)
-    return batch_of(epoch, state, sets, reason, outcomes, np.arange(n))
+    inclusion = expected_inclusion(reason == 0, messages.topic, COUNT_SHARES)
+    choice = Choice(sets, np.ones(n, np.bool_), reason, 0.0, inclusion)
+    return batch_of(epoch, state, choice, outcomes, np.arange(n))

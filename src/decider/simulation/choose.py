@@ -7,6 +7,7 @@ the same: gather and permit (``state``), describe, estimate, explore, price, ass
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import NamedTuple
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from decider.errors import InvalidInput
 from decider.simulation import keys as streams
 from decider.simulation.contenders import COUNT_SHARES, Contender
+from decider.simulation.inclusion import Inclusion, counted_inclusion, expected_inclusion
 from decider.simulation.learner import Posterior
 from decider.simulation.spec import FEATURES
 from decider.simulation.state import State
@@ -25,11 +27,13 @@ from decider.simulation.world import Epoch
 from decider_core import explore, values
 from decider_core.assemble import Caps, assemble, gain_rates
 from decider_core.price import price_for_volume
-from decider_core.random import DRAW, pair_uniforms, stream_key, tie_keys
+from decider_core.random import DRAW, REPLAY, pair_uniforms, stream_key, tie_keys
 from decider_core.score import fatigue, posterior_moments
 
 CHUNK = 32_768
 """Members that one call of the kernels works on."""
+REPLAYS = 15
+"""Draws, beside the one that was made, that tell what a Thompson set was expected to hold."""
 _KINDS = {
     "greedy": values.GREEDY,
     "epsilon_greedy": values.GREEDY,
@@ -78,12 +82,24 @@ class Choice(NamedTuple):
     """[K, N]"""
     price: float
     """Reward per message; -inf for send-all."""
+    inclusion: Inclusion | None
+    """What the sets were expected to hold, of members whose set chance had a part in; None for who does not learn
+    from it."""
+
+
+class _Believed(NamedTuple):
+    """The posterior of every candidate's effect, [K, n]."""
+
+    mean: NDArray[np.float32]
+    sd: NDArray[np.float32]
 
 
 class _Valued(NamedTuple):
     """A chunk after step 5."""
 
     rows: slice
+    believed: _Believed | None
+    """None for a policy that has no posterior."""
     reason: NDArray[np.uint8]
     value: NDArray[np.float32]
     tired: NDArray[np.float32]
@@ -109,11 +125,16 @@ def choose(question: Question, pool: ThreadPoolExecutor) -> Choice:
     if question.contender.kind != "send_all":
         theta, tie_cut = _price(question, chunks, pool)
     sets = list(pool.map(lambda chunk: _assemble(chunk, theta, tie_cut)[0], chunks))
+    inclusion = None
+    if question.contender.learns in ("effects", "effects_without_parents"):
+        expected = list(pool.map(partial(_inclusion, question, theta, tie_cut), chunks, sets))
+        inclusion = Inclusion(*(np.concatenate(part, axis=-1) for part in zip(*expected, strict=True)))
     return Choice(
         np.concatenate(sets, axis=1),
         np.concatenate([chunk.drawn for chunk in chunks]),
         np.concatenate([chunk.reason for chunk in chunks], axis=1),
         float(theta),
+        inclusion,
     )
 
 
@@ -122,7 +143,7 @@ def _value(question: Question, rows: slice) -> _Valued:
     epoch, state, contender = question.epoch, question.state, question.contender
     messages, member_keys = epoch.world.messages, epoch.world.members.keys[rows]
     reason = state.reasons(epoch, rows)
-    value, tired, same_topic = _worth(question, rows, member_keys)
+    value, believed, tired, same_topic = _worth(question, rows, member_keys)
     n, room = member_keys.size, question.max_messages
     caps = Caps(
         messages.channel, messages.topic, np.full(n, room, np.int16),
@@ -139,24 +160,25 @@ def _value(question: Question, rows: slice) -> _Valued:
         member_keys, messages.keys, where=drawn.view(np.uint8),
     )  # fmt: skip
     ties = tie_keys(question.seed, epoch.number, member_keys)
-    return _Valued(rows, reason, value, tired, same_topic, drawn, sets, caps, ties)
+    return _Valued(rows, believed, reason, value, tired, same_topic, drawn, sets, caps, ties)
 
 
 def _worth(
     question: Question, rows: slice, member_keys: NDArray[np.uint64]
-) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
-    """Steps 3 and 4: the policy's value of every candidate, phi and rho as it believes them."""
+) -> tuple[NDArray[np.float32], _Believed | None, NDArray[np.float32], float]:
+    """Steps 3 and 4: the policy's value of every candidate, its posterior, phi and rho as it believes them."""
     epoch, kind, recent = question.epoch, question.contender.kind, question.state.recent
     messages, number = epoch.world.messages, epoch.number
     none = np.zeros(member_keys.size, np.float32)
     if kind in ("random", "send_all"):
         dice = pair_uniforms(stream_key(question.seed, streams.VALUE, number), member_keys, messages.keys)
-        return dice.astype(np.float32), none, 0.0
+        return dice.astype(np.float32), None, none, 0.0
     if kind == "heuristic":
-        return _priorities(epoch, rows), none, 0.0
+        return _priorities(epoch, rows), None, none, 0.0
     if kind == "oracle":
         return (
             true_effects(epoch, recent, rows),
+            None,
             true_fatigue(epoch, recent, rows),
             epoch.world.spec.same_topic,
         )
@@ -167,7 +189,8 @@ def _worth(
         _KINDS[kind], mean, sd, question.contender.kappa,
         stream_key(question.seed, DRAW, number), member_keys, messages.keys,
     )  # fmt: skip
-    return value, fatigue(z, question.posterior.fatigue), question.posterior.same_topic
+    tired = fatigue(z, question.posterior.fatigue)
+    return value, _Believed(mean, sd), tired, question.posterior.same_topic
 
 
 def _priorities(epoch: Epoch, rows: slice) -> NDArray[np.float32]:
@@ -210,3 +233,36 @@ def _assemble(
     )  # fmt: skip
     sets[:, chunk.drawn] = chunk.sets[:, chunk.drawn]
     return sets, gains
+
+
+def _inclusion(
+    question: Question, theta: np.float32, tie_cut: np.uint64, chunk: _Valued, sets: NDArray[np.int16]
+) -> Inclusion:
+    """What the sets were expected to hold: by its formula where drawn at random, by replays where by Thompson."""
+    topic = question.epoch.world.messages.topic
+    at_random = expected_inclusion(chunk.reason == 0, topic, COUNT_SHARES)
+    if question.contender.kind != "thompson":
+        return at_random
+    by_draws = counted_inclusion(_replays(question, theta, tie_cut, chunk, sets), topic)
+    drawn = chunk.drawn
+    return Inclusion(
+        np.where(drawn, at_random.each, by_draws.each),
+        np.where(drawn, at_random.pairs, by_draws.pairs),
+        np.where(drawn, at_random.same_topic, by_draws.same_topic),
+    )
+
+
+def _replays(
+    question: Question, theta: np.float32, tie_cut: np.uint64, chunk: _Valued, sets: NDArray[np.int16]
+) -> Iterator[NDArray[np.int16]]:
+    """The sets that were sent, then those that other draws from the same posterior would have sent."""
+    assert chunk.believed is not None
+    yield sets
+    epoch, candidate_keys = question.epoch, question.epoch.world.messages.keys
+    member_keys = epoch.world.members.keys[chunk.rows]
+    for number in range(REPLAYS):
+        value = values.policy_values(
+            values.THOMPSON, *chunk.believed, question.contender.kappa,
+            stream_key(question.seed, REPLAY, epoch.number, number), member_keys, candidate_keys,
+        )  # fmt: skip
+        yield _assemble(chunk._replace(value=value), theta, tie_cut)[0]

@@ -28,8 +28,8 @@ class Contender:
     name: str
     kind: Kind
     learns: Learns = "nothing"
-    """``levels``: p(Y | x, message) of what was sent, whoever got it; ``effects``: tau, phi and rho, from
-    what was drawn at random."""
+    """``levels``: p(Y | x, message) of what was sent, whoever got it; ``effects``: tau, phi and rho, from what
+    chance had a part in: sets drawn at random, and where Thompson draws decide, all sets."""
     explore_first: float = 0.0
     """Share of members whose set is drawn at random in the first epoch."""
     explore_last: float = 0.0
@@ -74,9 +74,16 @@ def _level(name: str, kind: Kind, max_messages: int = 1, explore: float = 0.0) -
 
 
 def _causal(name: str, kind: Kind, learns: Learns = "effects") -> Contender:
-    # Before the first window closes nothing is known that choosing could rest on: nearly all is drawn.
+    # Before the first window closes nothing is known that choosing could rest on: nearly all is drawn. Later
+    # Thompson's own draws are learned from; who decides without chance learns from the share alone.
+    by_draws = kind == "thompson"
     return Contender(
-        name=name, kind=kind, learns=learns, explore_first=1.0, explore_last=0.02, explore_half_life=4.0
+        name=name,
+        kind=kind,
+        learns=learns,
+        explore_first=1.0,
+        explore_last=0.01 if by_draws else 0.02,
+        explore_half_life=1.0 if by_draws else 4.0,
     )
 
 
@@ -89,10 +96,10 @@ CONTENDERS = (
     _level("epsilon_greedy", "epsilon_greedy", explore=0.1),
     _level("ucb", "ucb"),
     _level("thompson", "thompson"),
-    _causal("causal", "greedy"),
+    _causal("causal", "thompson"),
+    _causal("causal_greedy", "greedy"),
     _causal("causal_cautious", "cautious"),
-    _causal("causal_thompson", "thompson"),
-    _causal("causal_without_parents", "greedy", "effects_without_parents"),
+    _causal("causal_without_parents", "thompson", "effects_without_parents"),
     Contender(name="oracle", kind="oracle"),
 )
 """All of them, in the order in which they are told. At equal volume, but for `send_all`.

@@ -16,8 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from decider.simulation.contenders import COUNT_SHARES
-from decider.simulation.inclusion import expected_inclusion
+from decider.simulation.inclusion import pairs_of
 from decider.simulation.learner import Batch, Posterior
 from decider.simulation.messages import Messages
 from decider_core.posterior import gram_update, solve
@@ -127,35 +126,34 @@ def _kinship(messages: Messages, parents: bool) -> NDArray[np.float64]:
 
 def _design(batch: Batch, rows: slice, topic: NDArray[np.int32]) -> NDArray[np.float64]:
     """The row of every member: what S holds less what it was expected to hold, times the features."""
-    sets, eligible, z = batch.sets[:, rows], batch.reason[:, rows] == 0, batch.z[rows]
-    n_candidates, n = eligible.shape
-    expected = expected_inclusion(eligible, topic, COUNT_SHARES)
-    held = np.stack([(sets == k).any(axis=0) for k in range(n_candidates)])
-    centred = held - eligible * expected.each
+    assert batch.inclusion is not None
+    sets, each, z = batch.sets[:, rows], batch.inclusion.each[:, rows], batch.z[rows]
+    n_candidates, n = each.shape
+    centred = -each
+    for row in sets:
+        members = np.flatnonzero(row >= 0)
+        centred[row[members], members] += 1.0
     x = np.empty((n, n_candidates, z.shape[1] + batch.u.shape[0]))
     x[:, :, : z.shape[1]] = centred.T[:, :, None] * z[:, None, :]
     for j, pair in enumerate(batch.u[:, :, rows]):
         x[:, :, z.shape[1] + j] = (centred * pair).T
-    count = held.sum(axis=0)
-    same = np.zeros(n)
-    for t in np.unique(topic):
-        of_topic = held[topic == t].sum(axis=0)
-        same += of_topic * (of_topic - 1) / 2.0
-    more_pairs = count * (count - 1) / 2.0 - expected.pairs
-    return np.concatenate(
-        [x.reshape(n, -1), -more_pairs[:, None] * z, -(same - expected.same_topic)[:, None]], axis=1
-    )
+    pairs, same = pairs_of(sets, topic)
+    more_pairs, more_same = pairs - batch.inclusion.pairs[rows], same - batch.inclusion.same_topic[rows]
+    return np.concatenate([x.reshape(n, -1), -more_pairs[:, None] * z, -more_same[:, None]], axis=1)
 
 
 def _expected_reward(batch: Batch) -> NDArray[np.float64]:
     """m(x) = E[Y | x] of every member, from a regression on the other half of the members.
 
-    Whatever it misses widens the noise and biases nothing, since the rows are centred.
+    Members whose set was drawn at random have one of their own: their rewards lie elsewhere. Whatever it misses
+    widens the noise and biases nothing, since the rows are centred.
     """
     x = np.concatenate([batch.z, batch.z[:, 1:] ** 2], axis=1).astype(np.float64)
     first = uniforms(stream_key(batch.epoch, FOLD), batch.keys) < 0.5
     m = np.empty(batch.keys.size)
-    for fold in (first, ~first):
-        gram = x[~fold].T @ x[~fold] + np.eye(x.shape[1])
-        m[fold] = x[fold] @ np.linalg.solve(gram, x[~fold].T @ batch.reward[~fold])
+    for of_kind in (batch.drawn, ~batch.drawn):
+        for fold in (first, ~first):
+            here, there = fold & of_kind, ~fold & of_kind
+            gram = x[there].T @ x[there] + np.eye(x.shape[1])
+            m[here] = x[here] @ np.linalg.solve(gram, x[there].T @ batch.reward[there])
     return m

@@ -1,7 +1,8 @@
-"""What a set drawn at random is expected to hold, member by member: exact where weights are equal."""
+"""What a set drawn by chance is expected to hold, member by member."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -9,20 +10,24 @@ from numpy.typing import NDArray
 
 
 class Inclusion(NamedTuple):
-    """Expectations over the draw, given who is eligible."""
+    """Expectations over the draw, given what was known before it."""
 
-    each: NDArray[np.float64]
-    """[n] probability that the set holds any one eligible candidate."""
+    each: NDArray[np.float32]
+    """[K, n] probability that the set holds each candidate."""
     pairs: NDArray[np.float64]
     """[n] expected |S|(|S|-1)/2"""
     same_topic: NDArray[np.float64]
     """[n] expected pairs of one topic"""
 
+    def of(self, rows: NDArray[np.int64]) -> Inclusion:
+        """The same for some of the members."""
+        return Inclusion(self.each[:, rows], self.pairs[rows], self.same_topic[rows])
+
 
 def expected_inclusion(
     eligible: NDArray[np.bool_], topic: NDArray[np.int32], count_shares: tuple[float, ...]
 ) -> Inclusion:
-    """Expectations for sets of ``decider_core.explore.explore_sets`` with equal weights and room for all.
+    """Expectations for sets of ``decider_core.explore.explore_sets`` with equal weights and room for all: exact.
 
     Parameters
     ----------
@@ -45,6 +50,43 @@ def expected_inclusion(
     possible_pairs = n_eligible * (n_eligible - 1.0) / 2.0
     of_topic = np.stack([eligible[topic == t].sum(axis=0, dtype=np.float64) for t in np.unique(topic)])
     same = (of_topic * (of_topic - 1.0) / 2.0).sum(axis=0)
-    return Inclusion(
-        count / np.maximum(n_eligible, 1.0), pairs, pairs * same / np.maximum(possible_pairs, 1.0)
-    )
+    each = (count / np.maximum(n_eligible, 1.0)).astype(np.float32)
+    return Inclusion(eligible * each, pairs, pairs * same / np.maximum(possible_pairs, 1.0))
+
+
+def counted_inclusion(drawn: Iterator[NDArray[np.int16]], topic: NDArray[np.int32]) -> Inclusion:
+    """The same from draws: the sets i16[M, n] that were sent, and replays of them.
+
+    With the sent set as one of R draws, ``1{c in S} - each`` is (R-1)/R of its deviation from the mean of the
+    R-1 replays, whose own error makes it vary R/(R-1) times as much: so a regression on it is attenuated by
+    nothing, however few replays there are.
+    """
+    total: Inclusion | None = None
+    n_draws = 0
+    for sets in drawn:
+        if total is None:
+            n = sets.shape[1]
+            total = Inclusion(np.zeros((topic.size, n), np.float32), np.zeros(n), np.zeros(n))
+        n_draws += 1
+        for row in sets:
+            members = np.flatnonzero(row >= 0)
+            # A set holds a candidate once: no place is met twice.
+            total.each[row[members], members] += 1.0
+        pairs, same = pairs_of(sets, topic)
+        np.add(total.pairs, pairs, out=total.pairs)
+        np.add(total.same_topic, same, out=total.same_topic)
+    assert total is not None
+    return Inclusion(*(np.asarray(part / part.dtype.type(n_draws)) for part in total))
+
+
+def pairs_of(
+    sets: NDArray[np.int16], topic: NDArray[np.int32]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pairs of messages in each set, and those about one topic: i64[n] each; sets are i16[M, n], -1 where empty."""
+    topics = np.where(sets >= 0, topic[sets], -1)
+    same = np.zeros(sets.shape[1], np.int64)
+    for later in range(1, len(sets)):
+        for earlier in range(later):
+            same += (topics[later] == topics[earlier]) & (topics[later] >= 0)
+    count = (sets >= 0).sum(axis=0)
+    return count * (count - 1) // 2, same

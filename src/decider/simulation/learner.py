@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from decider.simulation.inclusion import Inclusion
 from decider_core.score import PackedPosterior
 
 
@@ -34,6 +35,10 @@ class Batch(NamedTuple):
     """[K, n] 0 where the candidate was eligible."""
     sets: NDArray[np.int16]
     """[M, n] what was sent."""
+    drawn: NDArray[np.bool_]
+    """[n] whether the set was drawn at random, whatever the policy believed."""
+    inclusion: Inclusion | None
+    """What the sets were expected to hold; None where nobody knows."""
     reward: NDArray[np.float64]
     """[n]"""
 

@@ -38,7 +38,7 @@ def live_past(world: World) -> Past:
         batches.append(
             Batch(
                 number, world.members.keys, epoch.features(state.recent, slice(None)), world.affinity[None],
-                reason, sets, outcomes.reward.astype(np.float64),
+                reason, sets, np.zeros(sets.shape[1], np.bool_), None, outcomes.reward.astype(np.float64),
             )
         )  # fmt: skip
         state.after(epoch, sets)

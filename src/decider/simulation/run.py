@@ -138,18 +138,16 @@ class _Life:
         return measure(self.contender.name, epoch.number, choice, seen, epoch.world.messages)
 
     def _batch(self, epoch: Epoch, choice: Choice, outcomes: Outcomes) -> Batch:
-        """What the learner may use: for levels whoever was messaged, for effects whose set was drawn."""
-        of_use = choice.sets[0] >= 0 if self.contender.learns == "levels" else choice.drawn
-        return batch_of(epoch, self.state, choice.sets, choice.reason, outcomes, np.flatnonzero(of_use))
+        """What the learner may use: for levels whoever was messaged, for effects whose set chance had a part in."""
+        if self.contender.learns == "levels":
+            of_use = choice.sets[0] >= 0
+        else:
+            of_use = choice.drawn | (self.contender.kind == "thompson")
+        return batch_of(epoch, self.state, choice, outcomes, np.flatnonzero(of_use))
 
 
 def batch_of(
-    epoch: Epoch,
-    state: State,
-    sets: NDArray[np.int16],
-    reason: NDArray[np.uint8],
-    outcomes: Outcomes,
-    rows: NDArray[np.int64],
+    epoch: Epoch, state: State, choice: Choice, outcomes: Outcomes, rows: NDArray[np.int64]
 ) -> Batch:
     """The decisions of some members as a learner reads them once their windows are closed."""
     return Batch(
@@ -157,7 +155,9 @@ def batch_of(
         keys=epoch.world.members.keys[rows],
         z=epoch.features(state.recent, rows),
         u=epoch.world.affinity[None, :, rows],
-        reason=reason[:, rows],
-        sets=sets[:, rows],
+        reason=choice.reason[:, rows],
+        sets=choice.sets[:, rows],
+        drawn=choice.drawn[rows],
+        inclusion=None if choice.inclusion is None else choice.inclusion.of(rows),
         reward=outcomes.reward[rows].astype(np.float64),
     )
