@@ -31,6 +31,7 @@ TIE: Final = 7
 EPSILON: Final = 8
 FOLD: Final = 9
 BOOTSTRAP: Final = 10
+CELL: Final = 11
 
 _MASK: Final = (1 << 64) - 1
 _MEMBER_STEP: Final = np.uint64(0x9E3779B97F4A7C15)

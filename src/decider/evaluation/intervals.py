@@ -10,6 +10,8 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from decider_core.sequences import sequence_half_width
+
 LEVEL: Final = 0.95
 """The coverage that intervals claim."""
 
@@ -124,43 +126,6 @@ def clustered_error(influence: NDArray[np.float64], member_keys: NDArray[np.uint
     if n_members < 2:
         return float("nan")
     return float(np.sqrt(n_members / (n_members - 1) * np.square(sums).sum()) / len(influence))
-
-
-def sequence_half_width(
-    standard_error: float, n_members: int, tuned_for: int = 10_000, level: float = LEVEL
-) -> float:
-    """Half the width of an asymptotic confidence sequence after some number of members.
-
-    With t members, sigma^2 = t standard_error^2 and alpha = 1 - level, Robbins' normal mixture::
-
-        sigma sqrt( 2 (t rho^2 + 1) / (t^2 rho^2) * log( sqrt(t rho^2 + 1) / alpha ) )
-
-    The intervals around the running estimates, all of them together, cover with probability `level` as the
-    first look comes late. rho is set for the number of members at which they are to be narrowest.
-
-    Parameters
-    ----------
-    standard_error
-        Of the estimate.
-    n_members
-        t, >= 1.
-    tuned_for
-        Where the sequence is about as narrow as it can be. To be fixed before the data are seen.
-    level
-        The coverage.
-
-    References
-    ----------
-    .. [1] Waudby-Smith, Arbour, Sinha, Kennedy, Ramdas, "Time-uniform central limit theory and asymptotic
-           confidence sequences", 2021, theorem 2.2 and equation 57.
-    """
-    alpha = 1.0 - level
-    rho_squared = (-2.0 * math.log(alpha) + math.log(-2.0 * math.log(alpha)) + 1.0) / tuned_for
-    spread = n_members * rho_squared + 1.0
-    sigma = standard_error * math.sqrt(n_members)
-    return sigma * math.sqrt(
-        2.0 * spread / (n_members**2 * rho_squared) * math.log(math.sqrt(spread) / alpha)
-    )
 
 
 def empirical_bernstein(
