@@ -1,22 +1,31 @@
 """Bias, error and coverage of every estimator over logs of a world whose truth is known.
 
-``python benchmarks/study_coverage.py [LOGS] [ROWS]``: 1,000 logs of 20,000 rows unless told otherwise.
+``python benchmarks/study_coverage.py [LOGS] [ROWS] [PLOT.svg]``: 1,000 logs of 20,000 rows unless told otherwise.
 """
 
 from __future__ import annotations
 
 import sys
 from collections import defaultdict
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 
+import altair as alt
 import numpy as np
+import polars as pl
 
-from decider.evaluation import ESTIMATORS, Logged, judge_policy
+from decider.evaluation import ESTIMATORS, Limits, Logged, PolicyEstimates, judge_policy
 
 ARMS = ("nothing", "sale@email", "sale@push", "news@email")
 GROUPS = np.array([0, 1, 1, 2])
 KINDS = ("normal", "bootstrap", "anytime", "bernstein")
 THREADS = 2
+FORMS = ("value", "increment")
+WRONG_CHANCES = "wrong chances"
+"""DR and IPS once more, of a log whose propensities are wrong; the reward model of DR is then right."""
+
+Row = tuple[float, ...]
 
 
 def chances(x: np.ndarray) -> np.ndarray:
@@ -42,52 +51,122 @@ def logged(seed: int, n: int) -> Logged:
     return Logged(ARMS, 0, "visit", ("a", "b"), x, arm.astype(np.int64), reward, propensity, keys)
 
 
-def truth() -> tuple[float, float]:
+def truth() -> dict[str, float]:
     """The policy's value, and its increment over nothing."""
     x = np.random.default_rng(2**31).normal(size=(4_000_000, 2))
     p = chances(x)
     value = p[np.arange(len(x)), policy_of(x)]
-    return float(value.mean()), float((value - p[:, 0]).mean())
+    return {"value": float(value.mean()), "increment": float((value - p[:, 0]).mean())}
 
 
-def one(arguments: tuple[int, int]) -> dict[tuple[str, str], tuple[float, ...]]:
+def one(arguments: tuple[int, int]) -> dict[tuple[str, str], Row]:
     seed, n = arguments
     log = logged(seed, n)
+    right = chances(log.x.astype(float))
     # A reward model that is wrong: half the truth.
-    q_hat = 0.5 * chances(log.x.astype(float))
     found = judge_policy(
-        policy_of(log.x), log, q_hat, groups=GROUPS, reward_range=(0.0, 1.0), n_resamples=400, seed=seed
+        policy_of(log.x), log, 0.5 * right, groups=GROUPS, reward_range=(0.0, 1.0), n_resamples=400, seed=seed
     )
-    rows = {}
-    for form, estimates in (("value", found.values), ("increment", found.incremental)):
-        for name, each in estimates.items():
-            ends = [end for kind in KINDS for end in (getattr(each, kind) or (np.nan, np.nan))]
-            rows[form, name] = (each.value, *ends)
+    rows = _rows(found, "")
+    # All arms as likely as another, says this log: IPS goes wrong, DR is held by its model.
+    lying = replace(log, propensity=np.full_like(log.propensity, 1 / len(ARMS)))
+    no_gate = Limits(sample_ratio=0.0)
+    believed = judge_policy(
+        policy_of(log.x), lying, right, estimators=("ips", "dr"), n_resamples=400, seed=seed, limits=no_gate
+    )
+    refused = judge_policy(policy_of(log.x), lying, estimators=("ips",), n_resamples=0)
+    rows |= _rows(believed, f", {WRONG_CHANCES}")
+    rows["noticed", ""] = (float(refused.values["ips"].value is None),)
     return rows
 
 
-def study(n_logs: int, n_rows: int) -> None:
-    true = dict(zip(("value", "increment"), truth(), strict=True))
-    drawn = defaultdict(list)
+def _rows(found: PolicyEstimates, suffix: str) -> dict[tuple[str, str], Row]:
+    rows = {}
+    for form, estimates in zip(FORMS, (found.values, found.incremental), strict=True):
+        for name, each in estimates.items():
+            ends = [end for kind in KINDS for end in (getattr(each, kind) or (np.nan, np.nan))]
+            rows[form, name + suffix] = (each.value, *ends)
+    return rows
+
+
+def study(n_logs: int, n_rows: int) -> pl.DataFrame:
+    """Judge one policy on `n_logs` logs; one row an estimator and form."""
+    true = truth()
+    drawn: dict[tuple[str, str], list[Row]] = defaultdict(list)
     with ProcessPoolExecutor(THREADS) as pool:
-        for rows in pool.map(one, ((seed, n_rows) for seed in range(n_logs)), chunksize=10):
+        for rows in pool.map(one, ((seed, n_rows) for seed in range(n_logs)), chunksize=5):
             for key, row in rows.items():
                 drawn[key].append(row)
+    noticed = np.mean(drawn.pop(("noticed", "")))
     print(f"{n_logs} logs of {n_rows} rows; truth {true['value']:.5f}, increment {true['increment']:.5f}")
-    print(f"{'':10}{'estimator':14}{'bias':>10}{'rmse':>10}" + "".join(f"{kind:>11}" for kind in KINDS))
-    for form in true:
-        for name in ESTIMATORS:
-            rows = np.array(drawn[form, name], float)
-            errors = rows[:, 0] - true[form]
-            covers = (rows[:, 1::2] <= true[form]) & (true[form] <= rows[:, 2::2])
-            known = np.isfinite(rows[:, 1::2])
-            shares = [
-                f"{covers[known[:, k], k].mean():11.3f}" if known[:, k].any() else f"{'-':>11}"
-                for k in range(len(KINDS))
-            ]
-            rmse = np.sqrt(np.mean(errors**2))
-            print(f"{form:10}{name:14}{errors.mean():10.5f}{rmse:10.5f}" + "".join(shares))
+    print(f"logs with wrong propensities that were refused: {noticed:.3f}")
+    return pl.DataFrame([_measured(key, np.array(rows, float), true) for key, rows in drawn.items()])
+
+
+def _measured(key: tuple[str, str], rows: np.ndarray, true: Mapping[str, float]) -> dict[str, object]:
+    form, name = key
+    errors = rows[:, 0] - true[form]
+    covers = (rows[:, 1::2] <= true[form]) & (true[form] <= rows[:, 2::2])
+    known = np.isfinite(rows[:, 1::2])
+    shares = {
+        kind: float(covers[known[:, k], k].mean()) if known[:, k].any() else None
+        for k, kind in enumerate(KINDS)
+    }
+    return {
+        "form": form,
+        "estimator": name,
+        "bias": float(errors.mean()),
+        "rmse": float(np.sqrt(np.mean(errors**2))),
+        **shares,
+    }
+
+
+def printed(table: pl.DataFrame) -> None:
+    """The table as a page of documentation holds it."""
+    for form in FORMS:
+        print(f"\n| {form} | bias | RMSE | " + " | ".join(KINDS) + " |\n|---|" + "---|" * (2 + len(KINDS)))
+        for row in table.filter(pl.col("form") == form).to_dicts():
+            shares = ("" if row[kind] is None else f"{row[kind]:.3f}" for kind in KINDS)
+            cells = (row["estimator"], f"{row['bias']:.5f}", f"{row['rmse']:.5f}", *shares)
+            print("| " + " | ".join(cells) + " |")
+
+
+def drawn_plot(table: pl.DataFrame) -> alt.HConcatChart:
+    """Bias and RMSE of the value beside the coverage of its intervals."""
+    plain = table.filter(pl.col("form") == "value")
+    order = [*ESTIMATORS, *(name for name in plain["estimator"] if WRONG_CHANCES in name)]
+    y = alt.Y("estimator:N", sort=order, title=None)
+    errors = plain.select("estimator", pl.col("bias").abs().alias("|bias|"), pl.col("rmse").alias("RMSE"))
+    base = alt.Chart(errors.unpivot(index="estimator", variable_name="what", value_name="error"))
+    error = base.mark_point(filled=True, size=70).encode(
+        x=alt.X("error:Q", scale=alt.Scale(type="symlog", constant=0.001), title="error of the value"),
+        y=y,
+        color=alt.Color("what:N", scale=alt.Scale(range=["#0072b2", "#d55e00"]), title=None),
+        shape=alt.Shape("what:N", title=None),
+    )
+    covered = plain.unpivot(KINDS, index="estimator", variable_name="interval", value_name="share")
+    wanted = pl.DataFrame({"low": [0.935], "high": [0.965]})
+    band = alt.Chart(wanted).mark_rect(color="#999999", opacity=0.25).encode(x="low:Q", x2="high:Q")
+    share = (
+        alt.Chart(covered.drop_nulls())
+        .mark_point(filled=True, size=70)
+        .encode(
+            x=alt.X("share:Q", scale=alt.Scale(domain=[0.92, 1.0]), title="coverage of 95 % intervals"),
+            y=alt.Y("estimator:N", sort=order, title=None, axis=alt.Axis(labels=False)),
+            color=alt.Color(
+                "interval:N", sort=list(KINDS), title=None,
+                scale=alt.Scale(range=["#0072b2", "#d55e00", "#009e73", "#cc79a7"]),
+            ),
+            shape=alt.Shape("interval:N", sort=list(KINDS), title=None),
+        )
+    )  # fmt: skip
+    charts = (error.properties(width=300), (band + share).properties(width=300))
+    return alt.hconcat(*charts).resolve_scale(color="independent", shape="independent")
 
 
 if __name__ == "__main__":
-    study(*(int(float(text)) for text in (*sys.argv[1:], *("1000", "20000")[len(sys.argv) - 1 :])))
+    given = sys.argv[1:]
+    result = study(*(int(float(text)) for text in (*given[:2], *("1000", "20000")[len(given[:2]) :])))
+    printed(result)
+    if len(given) > 2:
+        drawn_plot(result).save(given[2])

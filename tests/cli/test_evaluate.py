@@ -11,10 +11,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from decider.cli.values import choose_at_volume, random_at_volume, saw_rows
 from decider.errors import InvalidInput, UnknownName
 from decider.evaluation import read_logged
-from decider.learning import TrainSpec
+from decider.evaluation.policies import best_at_volume, predicted_effects, random_at_volume
+from decider.learning import TrainSpec, saw_rows
 from decider.logbook import Feedback
 from decider.models import Registry
 from tests.cli.small_house import done, run, trial
@@ -57,16 +57,17 @@ def test_values_have_intervals(evaluated: Any) -> None:
     assert set(values) == {"nobody", "mens to all", "womens to all", "random at 30%", "v at 30%"}
     for each in values.values():
         for estimator in ("ips", "snips", "dr"):
-            low, high = each[estimator]["normal"]
-            assert low < each[estimator]["value"] < high
-            assert each[estimator]["bootstrap"] is not None
-            assert each[estimator]["refused"] is None
+            found = each["values"][estimator]
+            low, high = found["normal"]
+            assert low < found["value"] < high
+            assert found["bootstrap"] is not None
+            assert found["refused"] is None
     assert values["nobody"]["send_share"] == 0.0
     assert values["mens to all"]["send_share"] == 1.0
     assert values["v at 30%"]["send_share"] <= 0.3
     # The effects were made to depend on `bought`, so the model's choice is worth more than a random one.
     # 0.315 against 0.2 a send, less noise: about four standard errors.
-    assert values["v at 30%"]["dr"]["value"] > values["random at 30%"]["dr"]["value"]
+    assert values["v at 30%"]["values"]["dr"]["value"] > values["random at 30%"]["values"]["dr"]["value"]
     assert evaluated["models"]["v"]["learnt_from_judged_rows"] is False
     assert all(abs(each["z"]) < 4 for each in evaluated["propensity_checks"])
 
@@ -84,7 +85,7 @@ def test_a_model_that_saw_the_rows_is_told_of(house: Path) -> None:
 def test_choices_at_a_volume_are_the_largest(house: Path) -> None:
     log = read_logged(Feedback.open(house / "feedback"), "visit")
     model = Registry(house / "models").load("visits")
-    target = choose_at_volume(log, model, 0.25, {})
+    target = best_at_volume(log, predicted_effects(log, model, {}), 0.25)
     z = model.feature_map.apply(log.x).astype(float)
     place = {name: model.posterior_names.index(name) for name in ("mens", "womens")}
     means = {name: z @ model.mean[j] for name, j in place.items()}
@@ -101,7 +102,7 @@ def test_choices_at_a_volume_are_the_largest(house: Path) -> None:
 
 def test_nobody_is_sent_what_is_worth_nothing(house: Path) -> None:
     log = read_logged(Feedback.open(house / "feedback"), "visit")
-    target = choose_at_volume(log, Registry(house / "models").load("visits"), 0.0, {})
+    target = best_at_volume(log, predicted_effects(log, Registry(house / "models").load("visits"), {}), 0.0)
     assert (target[:, log.control] == 1.0).all()
 
 
@@ -111,7 +112,7 @@ def test_a_volume_is_not_filled_with_harm(house: Path) -> None:
     # The best message was made to be worth 0.30 or 0.35: less 0.325 it does harm to about half of them.
     lower = model.mean.copy()
     lower[:, 0] -= 0.325
-    target = choose_at_volume(log, replace(model, mean=lower), 1.0, {})
+    target = best_at_volume(log, predicted_effects(log, replace(model, mean=lower), {}), 1.0)
     z = model.feature_map.apply(log.x).astype(float)
     wanted = [max(float(row @ lower[0]), float(row @ lower[1])) for row in z]
     sent = target[:, log.control] == 0.0
@@ -148,13 +149,13 @@ def test_a_model_of_other_arms_or_features_is_refused(house: Path, tmp_path: Pat
     log = read_logged(Feedback.open(house / "feedback"), "visit")
     model = Registry(house / "models").load("visits")
     with pytest.raises(UnknownName, match="'pants'"):
-        choose_at_volume(log, model, 0.3, {"mens": "pants"})
+        predicted_effects(log, model, {"mens": "pants"})
     done(
         "log", "import", house / "trial.parquet", "--arm", "arm", "--control", "none", "--reward", "visit",
         "--feature", "recency", "--propensity", "uniform", "--out", tmp_path / "f",
     )  # fmt: skip
     with pytest.raises(InvalidInput, match="bought"):
-        choose_at_volume(read_logged(Feedback.open(tmp_path / "f"), "visit"), model, 0.3, {})
+        predicted_effects(read_logged(Feedback.open(tmp_path / "f"), "visit"), model, {})
 
 
 def test_without_support_there_is_a_reason_and_no_number(tmp_path: Path) -> None:
@@ -173,10 +174,10 @@ def test_without_support_there_is_a_reason_and_no_number(tmp_path: Path) -> None
     options = ("evaluate", tmp_path / "f", "--reward", "visit", "--half", "all", "--models", tmp_path / "m",
                "--resamples", "0")  # fmt: skip
     values = {each["policy"]: each for each in done(*options)["values"]}
-    refused = values["mens to all"]["ips"]
+    refused = values["mens to all"]["values"]["ips"]
     assert refused["value"] is None
     assert "effective sample size" in refused["refused"]
-    assert values["womens to all"]["ips"]["value"] is not None
+    assert values["womens to all"]["values"]["ips"]["value"] is not None
     answer = run(*options)
     assert "refused" in answer.out
     assert "effective sample size" in answer.out
@@ -190,6 +191,14 @@ def test_without_support_there_is_a_reason_and_no_number(tmp_path: Path) -> None
         (["--reward", "visit", "--model", "nobody"], "nobody"),
         (["--reward", "visit", "--share", "0"], "share"),
         (["--reward", "visit", "--half", "third"], "third"),
+        (["--reward", "visit", "--estimator", "ipz"], "ipz"),
+        (["--reward", "visit", "--reward-range", "1..0"], "reward-range"),
+        (["--reward", "visit", "--reward-range", "0..0.5"], "y:visit"),
+        (["--reward", "visit", "--cost", "pants=1"], "pants"),
+        (["--reward", "visit", "--cost", "mens=-1"], "cost"),
+        (["--reward", "visit", "--cost", "mens=dear"], "dear"),
+        (["--reward", "visit", "--group", "pants=1"], "pants"),
+        (["--reward", "visit", "--opt-outs", "unsubscribed"], "unsubscribed"),
     ],
 )
 def test_bad_input(house: Path, options: list[str], named: str) -> None:
@@ -197,3 +206,71 @@ def test_bad_input(house: Path, options: list[str], named: str) -> None:
     assert answer.code == 2, answer.err
     assert named in answer.err
     assert answer.out == ""
+
+
+def import_again(house: Path, out: Path, frame: pl.DataFrame, *shares: str) -> Path:
+    frame.write_parquet(out.with_suffix(".parquet"))
+    options = [part for share in shares for part in ("--share", share)] or ["--propensity", "uniform"]
+    done("log", "import", out.with_suffix(".parquet"), "--arm", "arm", "--control", "none", "--reward", "visit",
+         "--reward", "spend", "--feature", "recency", *options, "--out", out)  # fmt: skip
+    return out
+
+
+def test_propensities_that_are_wrong_by_a_factor_are_noticed(house: Path, tmp_path: Path) -> None:
+    # Every arm came to a third of the members; the log says otherwise.
+    feedback = import_again(house, tmp_path / "f", trial(), "none=0.4", "mens=0.4", "womens=0.2")
+    answer = run("evaluate", feedback, "--reward", "visit", "--models", tmp_path / "m", "--json")
+    assert answer.code == 3
+    found = answer.json
+    assert found["values"][0]["gates"]["sample_ratio"] < 1e-6
+    for each in found["values"]:
+        for estimate in (*each["values"].values(), *each["incremental"].values()):
+            assert estimate["value"] is None
+            assert "do not come as often as their propensities say" in estimate["refused"]
+    read = run("evaluate", feedback, "--reward", "visit", "--models", tmp_path / "m")
+    assert read.code == 3
+    assert "WRONG" in read.out
+    assert "Not judged" in read.out
+
+
+def test_a_model_that_the_log_cannot_tell_of_ends_with_code_3(house: Path, tmp_path: Path) -> None:
+    options = ("evaluate", house / "feedback", "--reward", "visit", "--model", "visits", "--models",
+               house / "models", "--resamples", "0", "--volume", "30%")  # fmt: skip
+    # A third of 1,500 rows at most: 1,000 effective rows are asked for.
+    answer = run(*options, "--least-effective-rows", "1000", "--json")
+    assert answer.code == 3
+    refused = {each["policy"]: each["values"]["ips"]["refused"] for each in answer.json["values"]}
+    assert "effective sample size must be at least 1000" in refused["visits at 30%"]
+    # Constant policies that are refused beside one that is judged are no failure.
+    assert run(*options, "--least-effective-rows", "1").code == 0
+
+
+def test_every_estimator_stands_with_its_threshold_and_its_rule(house: Path) -> None:
+    options = ("evaluate", house / "feedback", "--reward", "visit", "--model", "visits", "--models",
+               house / "models", "--resamples", "0", "--group", "mens=clothes", "--group", "womens=clothes",
+               )  # fmt: skip
+    found = done(*options, "--reward-range", "0..1", "--rule", "slope")
+    chosen = found["values"][-1]
+    assert set(chosen["values"]) == {"replay", "ips", "snips", "dm", "dr", "sndr", "mips", "clipped_ips",
+                                     "switch_dr", "dr_shrunk"}  # fmt: skip
+    assert all(each["value"] is not None for each in chosen["values"].values())
+    assert set(chosen["thresholds"]) == {"clipped_ips", "switch_dr", "dr_shrunk"}
+    assert all(each["rule"] == "slope" for each in chosen["thresholds"].values())
+    low, high = chosen["values"]["ips"]["bernstein"]
+    normal = chosen["values"]["ips"]["normal"]
+    assert low < normal[0] < normal[1] < high
+    read = run(*options, "--estimator", "clipped_ips", "--rule", "mse")
+    assert "by mse" in read.out
+
+
+def test_what_a_policy_uses_up(house: Path) -> None:
+    options = ("evaluate", house / "feedback", "--reward", "visit", "--resamples", "0", "--models",
+               house / "models", "--cost", "mens=0.5", "--opt-outs", "spend")  # fmt: skip
+    values = {each["policy"]: each for each in done(*options)["values"]}
+    assert values["nobody"]["cost"]["value"] == 0.0
+    assert values["mens to all"]["cost"]["value"] == 0.5
+    assert values["womens to all"]["cost"]["value"] == 1.0
+    assert values["random at 30%"]["cost"]["value"] == pytest.approx(0.15 * 0.5 + 0.15)
+    assert values["random at 30%"]["volume"]["value"] == pytest.approx(0.3)
+    assert values["mens to all"]["opt_outs"]["incremental"]["dr"]["value"] > 0
+    assert "incremental spend" in run(*options).out

@@ -33,3 +33,20 @@ def test_printed_effects_are_the_published_ones(data_dir: Callable[[str], Path],
     shown = run("log", "show", feedback).out
     for text in ("21,306", "21,307", "21,387", "0.652789", "1.422617", "1.077202"):
         assert text in shown
+
+
+@pytest.mark.real_data
+def test_constant_policies_by_design_shares_are_worth_the_arms_means(
+    data_dir: Callable[[str], Path], tmp_path: Path
+) -> None:
+    feedback = tmp_path / "feedback"
+    done("log", "import", data_dir("hillstrom.csv.gz"), *COLUMNS, "--out", feedback)
+    options = ("evaluate", feedback, "--half", "all", "--resamples", "200", "--models", tmp_path / "m")
+    for reward in ("visit", "conversion", "spend"):
+        found = done(*options, "--reward", reward)
+        values = {each["policy"]: each["values"] for each in found["values"]}
+        for arm in found["arms"]:
+            policy = "nobody" if arm["arm"] == found["control"] else f"{arm['arm']} to all"
+            for estimator in ("ips", "snips", "dr", "sndr"):
+                low, high = values[policy][estimator]["normal"]
+                assert low < arm["mean"]["value"] < high

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 
-from decider.cli.options import ConfigPath, ModelsPath, Seed, TrainShare, configuration, examples, pairs
-from decider.cli.output import Machine, emit, facts, say, table
+from decider.cli.judging import (
+    FeedbackPath,
+    Folds,
+    JudgedHalf,
+    Messages,
+    OptOuts,
+    RewardName,
+    judging,
+    models_named,
+    tell_of_seen_rows,
+)
+from decider.cli.options import ConfigPath, ModelsPath, Seed, TrainShare, examples
+from decider.cli.output import Machine, emit, facts, table
 from decider.cli.train import Half
-from decider.cli.values import saw_rows
-from decider.errors import InvalidInput, UnknownName
-from decider.evaluation import Frontier, FrontierPoint, Logged, frontier, read_logged
-from decider.learning import TrainSpec, cross_fit, fold_of, half_of
-from decider.logbook.feedback import Feedback
-from decider.models import RawMap, Registry, UpliftModel, load_model
-from decider_core.score import posterior_moments
+from decider.errors import InvalidInput
+from decider.evaluation import Frontier, FrontierPoint, frontier
 
 EXAMPLES = examples(
     "decider frontier feedback --reward visit --model visits",
@@ -27,28 +31,21 @@ EXAMPLES = examples(
 
 
 def command(
-    feedback: Annotated[Path, typer.Argument(metavar="FEEDBACK", help="Directory made by `log import`.")],
-    reward: Annotated[str, typer.Option(help="Reward to judge by.")],
+    feedback: FeedbackPath,
+    reward: RewardName,
     model: Annotated[str, typer.Option(metavar="NAME|DIRECTORY", help="Model that values the messages.")],
-    opt_outs: Annotated[
-        str | None, typer.Option(help="Reward of the log that counts opt-outs, to be shown beside.")
-    ] = None,
+    opt_outs: OptOuts = None,
     exchange_rate: Annotated[
         float | None, typer.Option(help="Reward that one send must be worth; asks for a price.")
     ] = None,
     opt_out_rate: Annotated[float, typer.Option(min=0, help="Reward that one opt-out costs.")] = 0.0,
     today: Annotated[float | None, typer.Option(help="Today's price, to be marked.")] = None,
-    half: Annotated[Half, typer.Option(help="Rows to judge on.")] = Half.HELD_OUT,
+    half: JudgedHalf = Half.HELD_OUT,
     share: TrainShare = 0.5,
     seed: Seed = 0,
-    folds: Annotated[int, typer.Option(help="Folds of the cross-fitted reward model.")] = 5,
+    folds: Folds = 5,
     resamples: Annotated[int, typer.Option(min=100, help="Resamples behind the bands.")] = 1000,
-    message: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="ARM=MESSAGE", help="Message of an arm, where the model calls it so; repeat it."
-        ),
-    ] = None,
+    message: Messages = None,
     models: ModelsPath = None,
     config: ConfigPath = None,
     machine: Machine = False,
@@ -57,26 +54,22 @@ def command(
 
     Each row is sent the message of the largest predicted incrementality, rows with the most first.
     """
-    spec = TrainSpec(reward=reward, half=half.value, train_share=share, seed=seed, folds=folds)
-    names = pairs("message", message or [])
     if opt_out_rate and opt_outs is None:
         raise InvalidInput.of("opt-out-rate", "needs --opt-outs", opt_out_rate)
-    registry = Registry(models or configuration(config).path("models"))
-    found = load_model(model) if Path(model).is_dir() else registry.load(model)
-    stored = Feedback.open(feedback)
-    log = read_logged(stored, reward)
-    kept = half_of(log.member_keys, spec)
-    rows = log.rows(kept)
-    harm = read_logged(stored, opt_outs).rows(kept) if opt_outs else None
-    seen = saw_rows(found, spec)
-    if seen:
-        say(f"note: {model} learnt from some of the rows that it is judged on", machine)
+    loaded = models_named([model], models, config)
+    found = loaded[model]
+    if found.outcome != "incrementality":
+        raise InvalidInput.of("model", "must predict incrementality: its numbers are prices", found.outcome)
+    judge = judging(feedback, reward, half, share, seed, folds, message)
+    harm, q_harm = judge.other_reward(opt_outs) if opt_outs else (None, None)
+    rows = judge.rows
+    seen = tell_of_seen_rows(judge, loaded, machine)[model]
     curve = frontier(
-        _predicted(rows, found, names),
+        judge.predicted(found),
         rows,
-        _reward_model(rows, spec),
+        judge.q_hat,
         harm=harm,
-        q_harm=None if harm is None else _reward_model(harm, spec),
+        q_harm=q_harm,
         exchange_rate=exchange_rate,
         harm_rate=opt_out_rate,
         today=today,
@@ -105,28 +98,6 @@ def command(
         },
     }
     emit(payload, machine, *_drawn(curve, reward, rows.n_rows, opt_outs))
-
-
-def _predicted(log: Logged, model: UpliftModel, messages: dict[str, str]) -> Any:
-    if model.outcome != "incrementality":
-        raise InvalidInput.of("model", "must predict incrementality: its numbers are prices", model.outcome)
-    model.check_features(log.feature_names)
-    arms = [code for code in range(log.n_arms) if code != log.control]
-    wanted = [messages.get(log.arms[code], log.arms[code]) for code in arms]
-    bound = model.bind([(name, name.partition("@")[0], "") for name in wanted])
-    for name, known in zip(wanted, bound.estimable, strict=True):
-        if not known:
-            raise UnknownName.of("message", f"must name one of {list(model.posterior_names)}", name)
-    empty = np.zeros((len(model.pair_features), len(arms), log.n_rows), np.float32)
-    mean, _ = posterior_moments(bound.packed, model.feature_map.apply(log.x), empty)
-    tau = np.zeros((log.n_rows, log.n_arms))
-    tau[:, arms] = mean.T
-    return tau
-
-
-def _reward_model(log: Logged, spec: TrainSpec) -> Any:
-    z = RawMap.fit(log.x, log.feature_names).apply(log.x)
-    return cross_fit(log, z, fold_of(log.member_keys, spec.folds, spec.seed), spec.folds)
 
 
 def _drawn(curve: Frontier, reward: str, n_rows: int, opt_outs: str | None) -> list[Any]:

@@ -7,6 +7,7 @@ from decider.learning.dr_learner import ArmPosterior, dr_learner
 from decider.learning.folds import fold_of, split
 from decider.learning.inclusion import Inclusion, explore_inclusion, simulated_inclusion
 from decider.learning.instrument import ComplierEffect, two_stage, wald
+from decider.learning.judging import Judging, saw_rows
 from decider.learning.meta_learners import prognostic_learner, t_learner, x_learner
 from decider.learning.nuisances import cross_fit
 from decider.learning.panel import PanelEffect, panel_effect
@@ -24,6 +25,7 @@ __all__ = [
     "Choice",
     "ComplierEffect",
     "Inclusion",
+    "Judging",
     "LinearPosterior",
     "Moments",
     "PanelEffect",
@@ -47,6 +49,7 @@ __all__ = [
     "r_learner",
     "ridge",
     "s_learner",
+    "saw_rows",
     "set_model",
     "simulated_inclusion",
     "split",

@@ -76,7 +76,7 @@ def demo(
         "average_incrementality": tables.effects_payload(effects),
         "volume": tables.volume_payload(batch, volume),
         "price": batch.summary.price,
-        "values": tables.values_payload(values),
+        "values": tables.values_payload(values.judged),
         "server": {
             "address": server.address,
             "seconds_to_ready": server.seconds_to_ready,
@@ -86,4 +86,4 @@ def demo(
         "explained": tables.explained_payload(explained),
         "where": house.places(),
     }
-    emit(payload, machine, *tables.drawn(payload, effects, values))
+    emit(payload, machine, *tables.drawn(payload, effects, values.judged))

@@ -9,12 +9,10 @@ import polars as pl
 
 from decider.cli.decisions import drawn_trace
 from decider.cli.demo.serving import Batch
+from decider.cli.demo.values import ESTIMATORS, Judged
 from decider.cli.output import facts, table
 from decider.cli.plain import plain
-from decider.cli.values import Judged
 from decider.evaluation import AverageEffects, Estimate
-
-ESTIMATORS = ("ips", "snips", "dr")
 
 
 def arms_payload(effects: Sequence[AverageEffects]) -> list[dict[str, Any]]:
@@ -67,12 +65,9 @@ def values_payload(values: Sequence[Judged]) -> dict[str, dict[str, Any]]:
     """Value and incremental value of each policy per member, by estimator, with 95 % intervals."""
     return {
         judged.policy: {
-            "send_share": judged.value.send_share,
-            **{name: _estimate(getattr(judged.value, name)) for name in ESTIMATORS},
-            **{
-                f"incremental_{name}": _estimate(getattr(judged.value, f"incremental_{name}"))
-                for name in ESTIMATORS
-            },
+            "send_share": judged.send_share,
+            **{name: _estimate(judged.found.values[name]) for name in ESTIMATORS},
+            **{f"incremental_{name}": _estimate(judged.found.incremental[name]) for name in ESTIMATORS},
         }
         for judged in values
     }
@@ -147,10 +142,11 @@ def _values_table(values: Sequence[Judged]) -> Any:
     rows = [
         (
             judged.policy,
-            f"{judged.value.send_share:.1%}",
+            f"{judged.send_share:.1%}",
             *(
-                _per_thousand(getattr(judged.value, name))
-                for name in ("ips", "dr", "incremental_ips", "incremental_dr")
+                _per_thousand(found[name])
+                for found in (judged.found.values, judged.found.incremental)
+                for name in ("ips", "dr")
             ),
         )
         for judged in values

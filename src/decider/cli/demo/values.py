@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from decider.cli.demo.house import ARMS, REWARD, TRAINING, House
-from decider.cli.values import Judged, constant, judge
+from decider.cli.demo.house import ARMS, TRAINING, House
 from decider.decision.engine import Engine
 from decider.decision.request import RunRequest
-from decider.evaluation import Logged, read_logged
-from decider.learning import half_of
+from decider.evaluation import Logged, PolicyEstimates, judge_policy
+from decider.evaluation.policies import Target, constant
+from decider.learning import Judging
 from decider.service.compose import compose
 
 POLICIES: Final = ("random", "correlational", "heuristic", "greedy", "decider")
+ESTIMATORS: Final = ("ips", "snips", "dr")
 N_RESAMPLES: Final = 500
 
 
-def policy_values(house: House, share: float, time_micros: int) -> list[Judged]:
+class Judged(NamedTuple):
+    """One policy, its share of members who are sent something, and what it is worth."""
+
+    policy: str
+    send_share: float
+    found: PolicyEstimates
+
+
+class Values(NamedTuple):
+    """All policies, what they were judged on, and what each would do."""
+
+    judging: Judging
+    targets: dict[str, Target]
+    judged: list[Judged]
+
+
+def policy_values(house: House, share: float, time_micros: int) -> Values:
     """Value of every policy per member of the held-out half, by IPS, SNIPS and DR.
 
     The policies decide through the engine, in dry runs over the held-out members at `share` of their number:
@@ -34,15 +52,31 @@ def policy_values(house: House, share: float, time_micros: int) -> list[Judged]:
     time_micros
         Decision time.
     """
-    log = read_logged(house.feedback, REWARD)
-    held_out = np.flatnonzero(~half_of(log.member_keys, TRAINING))
-    rows = log.rows(held_out)
+    held_out = msgspec.structs.replace(TRAINING, half="held-out")
+    judging = Judging(house.feedback, held_out, ARMS)
+    rows = judging.rows
+    members = np.flatnonzero(judging.kept)
     targets = {"nobody": constant(rows, rows.control)}
     with compose(house.config) as composition:
         for policy in POLICIES:
-            targets[policy] = _chosen(composition.engine, policy, held_out, rows, share, time_micros)
+            targets[policy] = _chosen(composition.engine, policy, members, rows, share, time_micros)
     targets["Mens to all"] = constant(rows, rows.arms.index("Mens E-Mail"))
-    return judge(rows, targets, TRAINING, N_RESAMPLES, lambda done: None)
+    judged = [
+        Judged(
+            name,
+            float(1.0 - target[:, rows.control].mean()),
+            judge_policy(
+                target,
+                rows,
+                judging.q_hat,
+                estimators=ESTIMATORS,
+                n_resamples=N_RESAMPLES,
+                seed=TRAINING.seed,
+            ),
+        )
+        for name, target in targets.items()
+    ]
+    return Values(judging, targets, judged)
 
 
 def _chosen(

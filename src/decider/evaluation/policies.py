@@ -1,0 +1,95 @@
+"""Policies over the rows of a log: what each would do, as a probability of every arm."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from decider.errors import UnknownName, Violation
+from decider.evaluation.logged import Logged
+from decider.models import UpliftModel
+from decider_core.score import posterior_moments
+
+Target = NDArray[np.float64]
+"""Probability of every arm for every row, float64 of shape [n, A]."""
+
+
+def constant(log: Logged, arm: int) -> Target:
+    """Give one arm to everybody."""
+    target = np.zeros((log.n_rows, log.n_arms))
+    target[:, arm] = 1.0
+    return target
+
+
+def random_at_volume(log: Logged, share: float) -> Target:
+    """Send with probability `share`, any message as likely as another."""
+    target = np.full((log.n_rows, log.n_arms), share / (log.n_arms - 1))
+    target[:, log.control] = 1.0 - share
+    return target
+
+
+def best_at_volume(log: Logged, predicted: NDArray[np.float64], share: float) -> Target:
+    """Send each row the message of the largest prediction; at most `share` of rows, the largest first.
+
+    Parameters
+    ----------
+    log
+        n rows.
+    predicted
+        What :func:`predicted_effects` gives, float64 of shape [n, A]; the control's is not looked at.
+    share
+        In [0, 1]; ``floor(share * n)`` rows at most, and none whose prediction is not above 0.
+    """
+    arms = np.array([code for code in range(log.n_arms) if code != log.control])
+    best = arms[predicted[:, arms].argmax(axis=1)]
+    largest = predicted[np.arange(log.n_rows), best]
+    # Ties go by the member's key, which has nothing to do with the order of the log.
+    order = np.lexsort((log.member_keys, -largest))
+    chosen = order[: int(share * log.n_rows)]
+    chosen = chosen[largest[chosen] > 0]
+    target = constant(log, log.control)
+    target[chosen, log.control] = 0.0
+    target[chosen, best[chosen]] = 1.0
+    return target
+
+
+def predicted_effects(log: Logged, model: UpliftModel, messages: Mapping[str, str]) -> NDArray[np.float64]:
+    """Predict every arm's effect on every row by the posterior mean, float64 of shape [n, A]; 0 for the control.
+
+    Parameters
+    ----------
+    log
+        n rows.
+    model
+        Values the messages: by incrementality, or by level where the model is correlational.
+    messages
+        The message of an arm, where the model calls it by another name.
+
+    Raises
+    ------
+    UnknownName
+        When the model has no posterior for an arm.
+    InvalidInput
+        When the model was trained on other features.
+    """
+    model.check_features(log.feature_names)
+    arms = [code for code in range(log.n_arms) if code != log.control]
+    wanted = [messages.get(log.arms[code], log.arms[code]) for code in arms]
+    bound = model.bind([(name, name.partition("@")[0], "") for name in wanted])
+    strange = [
+        Violation(
+            "message",
+            f"must name one of {list(model.posterior_names)} for arm {log.arms[code]!r}, got {name!r}",
+        )
+        for code, name, known in zip(arms, wanted, bound.estimable, strict=True)
+        if not known
+    ]
+    if strange:
+        raise UnknownName(strange)
+    empty = np.zeros((len(model.pair_features), len(arms), log.n_rows), np.float32)
+    mean, _ = posterior_moments(bound.packed, model.feature_map.apply(log.x), empty)
+    predicted = np.zeros((log.n_rows, log.n_arms))
+    predicted[:, arms] = mean.T
+    return predicted
