@@ -160,13 +160,12 @@ def index_effect(
 
 
 def _means(surrogates: Floats, which: NDArray[np.bool_]) -> Floats:
-    means: Floats = np.asarray(surrogates[:, which].mean(axis=1), np.float64)
+    means: Floats = surrogates[:, which] @ np.full(int(which.sum()), 1.0 / which.sum())
     return means
 
 
 def _least_squares(design: Floats, outcome: Floats) -> Floats:
-    fitted: Floats = np.linalg.solve(design @ design.T, design @ outcome)
-    return fitted
+    return np.asarray(np.linalg.solve(design @ design.T, design @ outcome), np.float64)
 
 
 def _held_out(design: Floats, outcome: Floats) -> float:
