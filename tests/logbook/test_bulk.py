@@ -5,12 +5,21 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
 
 from decider import errors
-from decider.logbook.schema import HistoryEntry, HistoryKind, SetEntry, run_id_of
+from decider.logbook.schema import (
+    DecisionRecord,
+    HistoryEntry,
+    HistoryKind,
+    RunCell,
+    RunRecord,
+    SetEntry,
+    run_id_of,
+)
 from decider.logbook.store import Logbook
 
 from . import records
@@ -266,3 +275,57 @@ def test_frame_of_a_segment_tells_what_single_decisions_would(tmp_path: Path) ->
             assert row["gains"] == [entry.gain for entry in found.messages]
             for name in ("member_id", "stratum", "theta", "propensity", "propensity_kind", "policy", "epoch"):
                 assert row[name] == getattr(found, name)
+
+
+CELLS = [
+    RunCell(name="today", policy="heuristic", policy_version="p2", model_version=""),
+    RunCell(name="few", policy="greedy", policy_version="p3", model_version="m3", propensity_draws=50),
+]
+
+
+def in_cells(**changes: object) -> RunRecord:
+    named = {"experiment": "fewer", "experiment_version": "x1", "evaluation": True, "cells": CELLS}
+    return records.run(theta=None, tie_cut=None, **named | changes)
+
+
+def test_decisions_of_cells_have_their_policy_and_price(tmp_path: Path) -> None:
+    with Logbook.open(tmp_path) as logbook:
+        logbook.start_run(in_cells())
+        frame = records.segment(40).with_columns(cell=(pl.col("ordinal") % 2).cast(pl.UInt8))
+        with pytest.raises(errors.InvalidInput, match="theta must be set"):
+            logbook.seal_segment(RUN_ID, 0, frame)
+        with pytest.raises(errors.InvalidInput, match="cells must be 2 prices, got 0"):
+            logbook.set_price(RUN_ID, 0.5, 1)
+        logbook.set_price(RUN_ID, 0.5, 1, [(0.5, 1), (0.25, 2)])
+        logbook.set_price(RUN_ID, 0.5, 1, [(0.5, 1), (0.25, 2)])
+        with pytest.raises(errors.Conflict, match=r"has the price 0\.5 already"):
+            logbook.set_price(RUN_ID, 0.5, 1, [(0.5, 1), (0.3, 2)])
+        with pytest.raises(errors.InvalidInput, match="cell must be of type UInt8, got None"):
+            logbook.seal_segment(RUN_ID, 0, frame.drop("cell"))
+        with pytest.raises(errors.InvalidInput, match="cell must be below 2, got 2"):
+            logbook.seal_segment(RUN_ID, 0, frame.with_columns(cell=pl.lit(2, pl.UInt8)))
+        records.log_segment(logbook, RUN_ID, 0, frame)
+        (found,) = logbook.decision_frames()
+        for row in found.iter_rows(named=True):
+            single = logbook.get_decision(row["decision_id"])
+            made = CELLS[single.ordinal % 2]
+            assert (single.policy, single.policy_version, single.cell) == (
+                made.policy, made.policy_version, made.name,
+            )  # fmt: skip
+            assert single.theta == (0.5, 0.25)[single.ordinal % 2]
+            assert single.evaluation
+            for name in ("policy", "policy_version", "model_version", "theta", "experiment",
+                         "experiment_version", "cell", "evaluation"):  # fmt: skip
+                assert row[name] == getattr(single, name)
+
+
+def test_logs_from_before_experiments_are_read() -> None:
+    new = {
+        DecisionRecord: {"experiment", "experiment_version", "cell", "evaluation"},
+        RunRecord: {"experiment", "experiment_version", "evaluation", "cells"},
+    }
+    for record in (records.decision(), records.run()):
+        fields = msgspec.msgpack.decode(msgspec.msgpack.encode(record))
+        old = {name: value for name, value in fields.items() if name not in new[type(record)]}
+        assert len(old) < len(fields)
+        assert msgspec.msgpack.decode(msgspec.msgpack.encode(old), type=type(record)) == record

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -56,7 +57,7 @@ def test_log_becomes_feedback(tmp_path: Path) -> None:
         (2, "womens@email", third, 0.0, 30.0, None, None),
         (4, "mens@email", 0.5, 0.0, 50.0, 0.5, None),
     ]
-    assert feedback.facts["n_left_out"] == {"holdout": 1, "deferred": 0, "open": 0}
+    assert feedback.facts["n_left_out"] == {"holdout": 1, "evaluation": 0, "deferred": 0, "open": 0}
     assert feedback.facts["warnings"] == ["feature new is constant: 1.0"]
 
 
@@ -67,7 +68,7 @@ def test_deferred_propensities_are_refused_or_left_out(tmp_path: Path) -> None:
     feedback = assemble_feedback(
         decisions, {"visit": rewards}, FEATURES, tmp_path / "out", leave_out_deferred=True
     )
-    assert feedback.facts["n_left_out"] == {"holdout": 1, "deferred": 1, "open": 0}
+    assert feedback.facts["n_left_out"] == {"holdout": 1, "evaluation": 0, "deferred": 1, "open": 0}
     assert feedback.n_rows == 3
 
 
@@ -81,7 +82,7 @@ def test_open_decisions_are_refused_or_left_out(tmp_path: Path) -> None:
     feedback = assemble_feedback(
         decisions, {"visit": rewards}, FEATURES, tmp_path / "out", leave_out_open=True
     )
-    assert feedback.facts["n_left_out"] == {"holdout": 1, "deferred": 0, "open": 1}
+    assert feedback.facts["n_left_out"] == {"holdout": 1, "evaluation": 0, "deferred": 0, "open": 1}
     assert feedback.arms == ("nothing", "mens@email")
     # Two arms were seen, but a third was possible: the other's propensity is not the rest of it.
     assert feedback.read(["p:nothing"])["p:nothing"].to_list() == [None, 0.2, None]
@@ -162,3 +163,14 @@ def test_rewards_must_cover_every_decision(tmp_path: Path) -> None:
         assemble_feedback(decisions, {}, FEATURES, tmp_path / "out")
     with pytest.raises(errors.InvalidInput, match="decisions must leave at least one row"):
         assemble_feedback(decisions[3:4], {"visit": rewards}, FEATURES, tmp_path / "out")
+
+
+def test_evaluation_traffic_is_learnt_from_only_when_asked_for(tmp_path: Path) -> None:
+    decisions, rewards = logged(tmp_path, experiment="fewer", cell="few", evaluation=True)
+    make = partial(assemble_feedback, decisions, {"visit": rewards}, FEATURES)
+    rule = r"decisions.evaluation must be false unless .* got .* \(1 decisions\)"
+    with pytest.raises(errors.InvalidInput, match=rule):
+        make(tmp_path / "refused")
+    without = make(tmp_path / "without", leave_out_evaluation=True)
+    assert (without.n_rows, without.facts["n_left_out"]["evaluation"]) == (3, 1)
+    assert make(tmp_path / "taken", with_evaluation=True).n_rows == 4

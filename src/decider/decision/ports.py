@@ -105,7 +105,9 @@ class Log(Protocol):
 
     def start_run(self, record: RunRecord) -> RunRecord: ...  # noqa: D102
 
-    def set_price(self, run_id: str, theta: float, tie_cut: int) -> None: ...  # noqa: D102
+    def set_price(  # noqa: D102
+        self, run_id: str, theta: float, tie_cut: int, cells: Sequence[tuple[float, int]] = ()
+    ) -> None: ...
 
     def seal_segment(self, run_id: str, first_ordinal: int, frame: pl.DataFrame) -> SealedSegment: ...  # noqa: D102
 

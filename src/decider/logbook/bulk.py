@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
@@ -91,8 +91,15 @@ class BulkRuns:
             commits.submit(_ADD_RUN, [(run.run_id, crc32(body), body)], numbered=False).wait()
         return run
 
-    def set_price(self, commits: GroupCommit, run_id: str, theta: float, tie_cut: int) -> None:
-        """Set a run's price; the same price again changes nothing.
+    def set_price(
+        self,
+        commits: GroupCommit,
+        run_id: str,
+        theta: float,
+        tie_cut: int,
+        cells: Sequence[tuple[float, int]] = (),
+    ) -> None:
+        """Set a run's price, and that of each of its cells; the same price again changes nothing.
 
         Raises
         ------
@@ -101,17 +108,25 @@ class BulkRuns:
         errors.InvalidInput
             `theta` is NaN, or `tie_cut` is not an unsigned 64-bit integer.
         """
-        if math.isnan(theta):
-            raise errors.InvalidInput.of("theta", "must be a number", theta)
-        if not 0 <= tie_cut < 2**64:
-            raise errors.InvalidInput.of("tie_cut", "must be in 0..2^64-1", tie_cut)
+        for price, cut in ((theta, tie_cut), *cells):
+            if math.isnan(price):
+                raise errors.InvalidInput.of("theta", "must be a number", price)
+            if not 0 <= cut < 2**64:
+                raise errors.InvalidInput.of("tie_cut", "must be in 0..2^64-1", cut)
         with self._changing:
             run = self.get(run_id)
-            if (run.theta, run.tie_cut) == (theta, tie_cut):
+            if len(cells) != len(run.cells):
+                raise errors.InvalidInput.of("cells", f"must be {len(run.cells)} prices", len(cells))
+            priced = [
+                msgspec.structs.replace(cell, theta=price, tie_cut=cut)
+                for cell, (price, cut) in zip(run.cells, cells, strict=True)
+            ]
+            if (run.theta, run.tie_cut, run.cells) == (theta, tie_cut, priced):
                 return
             if run.theta is not None:
                 raise errors.Conflict("run_id", run_id, f"has the price {run.theta} already, got {theta}")
-            self._change(commits, msgspec.structs.replace(run, theta=theta, tie_cut=tie_cut))
+            changed = msgspec.structs.replace(run, theta=theta, tie_cut=tie_cut, cells=priced)
+            self._change(commits, changed)
 
     def seal(self, run_id: str, first_ordinal: int, frame: pl.DataFrame) -> SealedSegment:
         """Write decisions to a file and reserve their ordinals; nothing is logged before :meth:`commit`.

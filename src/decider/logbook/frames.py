@@ -30,6 +30,10 @@ _DECISION_COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
     "theta": pl.Float64,
     "propensity": pl.Float64,
     "propensity_kind": pl.String,
+    "experiment": pl.String,
+    "experiment_version": pl.String,
+    "cell": pl.String,
+    "evaluation": pl.Boolean,
 }
 _LISTS = {"candidates": pl.List(pl.String), "gains": pl.List(pl.Float64)}
 _EVENT_COLUMNS: dict[str, pl.DataType | type[pl.DataType]] = {
@@ -50,7 +54,11 @@ _RUN_FIELDS = (
     "snapshot_version",
     "catalog_version",
     "theta",
+    "experiment",
+    "experiment_version",
+    "evaluation",
 )
+_CELL_FIELDS = ("policy", "policy_version", "model_version", "theta")
 
 
 def decision_frames(
@@ -60,7 +68,8 @@ def decision_frames(
 
     Columns: sequence, decision_id, member_id (Int64 or String, never both in one frame),
     decision_time_micros, epoch, policy, the versions, stratum, theta, propensity (null while deferred),
-    propensity_kind, candidates (list, in the order assembled), gains (list, likewise).
+    propensity_kind, experiment, experiment_version and cell (empty where there is none), evaluation, candidates
+    (list, in the order assembled), gains (list, likewise).
     """
     for records in single_decisions(readers, database, since_micros):
         for _, group in groupby(records, key=lambda pair: type(pair[1].member_id)):
@@ -134,7 +143,8 @@ def _segment_frame(run: RunRecord, info: SegmentInfo, segment: pl.DataFrame) -> 
         pl.lit(info.sequence, pl.Int64).alias("sequence"),
         pl.format("{}-{}", pl.lit(run.run_id), pl.col("ordinal")).alias("decision_id"),
         "member_id",
-        *(pl.lit(getattr(run, name), _DECISION_COLUMNS[name]).alias(name) for name in _RUN_FIELDS),
+        *(_of_run(run, name).alias(name) for name in _RUN_FIELDS),
+        _of_cells(run, "name", pl.String).alias("cell") if run.cells else pl.lit("").alias("cell"),
         "stratum",
         "propensity",
         pl.when(pl.col("propensity").is_null())
@@ -148,6 +158,17 @@ def _segment_frame(run: RunRecord, info: SegmentInfo, segment: pl.DataFrame) -> 
         .list.head(filled)
         .alias("gains"),
     ).select(_ordered())
+
+
+def _of_run(run: RunRecord, name: str) -> pl.Expr:
+    if run.cells and name in _CELL_FIELDS:
+        return _of_cells(run, name, _DECISION_COLUMNS[name])
+    return pl.lit(getattr(run, name), _DECISION_COLUMNS[name])
+
+
+def _of_cells(run: RunRecord, name: str, dtype: pl.DataType | type[pl.DataType]) -> pl.Expr:
+    values = [getattr(cell, name) for cell in run.cells]
+    return pl.col("cell").replace_strict(range(len(values)), values, return_dtype=dtype)
 
 
 def _events_frame(records: Sequence[tuple[int, EventRecord]]) -> pl.DataFrame:

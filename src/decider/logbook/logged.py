@@ -26,6 +26,8 @@ def assemble_feedback(
     propensities: pl.DataFrame | None = None,
     leave_out_deferred: bool = False,
     leave_out_open: bool = False,
+    leave_out_evaluation: bool = False,
+    with_evaluation: bool = False,
 ) -> Feedback:
     """Make logged decisions into the same feedback that a trial gives.
 
@@ -49,6 +51,10 @@ def assemble_feedback(
         Leave out decisions whose propensity was deferred, instead of refusing all.
     leave_out_open
         Leave out decisions whose attribution window is still open, instead of refusing all.
+    leave_out_evaluation
+        Leave out decisions that were made to compare an experiment's cells, instead of refusing all.
+    with_evaluation
+        Take them in. Whoever learns from one cell what another one is judged by has no experiment any more.
 
     Raises
     ------
@@ -62,6 +68,14 @@ def assemble_feedback(
         raise errors.InvalidInput.of("attributed", "must hold at least one reward", {})
     chosen = decisions.filter(pl.col("stratum") != _HOLDOUT)
     left_out: dict[str, int | float] = {"holdout": decisions.height - chosen.height}
+    if not with_evaluation:
+        chosen, left_out["evaluation"] = _without(
+            chosen,
+            pl.col("evaluation"),
+            "decisions.evaluation",
+            "must be false unless evaluation traffic is asked for",
+            leave_out_evaluation,
+        )
     _refuse(chosen.filter(pl.col("candidates").list.len() > 1), "candidates", "must be at most one")
     chosen, left_out["deferred"] = _without(
         chosen, pl.col("propensity").is_null(), "propensity", "must not be deferred", leave_out_deferred

@@ -82,6 +82,14 @@ class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Context overrides of the call, by feature or attribute."""
     pair_features: dict[str, dict[str, float]] = {}
     """Pair features of the call: candidate, feature name, value."""
+    experiment: str = ""
+    """The experiment that the call named in the place of a policy; empty where it named none."""
+    experiment_version: str = ""
+    """Hash of the experiment's content."""
+    cell: str = ""
+    """The member's cell in it; `policy` is the cell's."""
+    evaluation: bool = False
+    """Whether it was made to compare cells: it is learnt from only when one says so."""
 
 
 class EventType(StrEnum):
@@ -117,6 +125,19 @@ class EventRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """A finite amount in the reporter's unit, such as minutes played; None when the event has none."""
 
 
+class RunCell(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One cell of the experiment that a run decides under."""
+
+    name: str
+    policy: str
+    policy_version: str
+    model_version: str
+    propensity_draws: int = 0
+    theta: float | None = None
+    """Its price; None until :meth:`Logbook.set_price`."""
+    tie_cut: int | None = None
+
+
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One bulk run: what its decisions have in common."""
 
@@ -143,11 +164,25 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     tie_cut: int | None = None
     propensity_draws: int = 0
     """Replays made for each decision whose propensity is replayed."""
+    experiment: str = ""
+    """The experiment that decides who gets which policy; empty where there is none."""
+    experiment_version: str = ""
+    """Hash of its content."""
+    evaluation: bool = False
+    """Whether its decisions were made to compare cells."""
+    cells: list[RunCell] = []
+    """Its cells: the segments' column ``cell`` indexes this list. Policy, model, price and draws are each cell's;
+    the run's own name the experiment, and repeat its first cell's price."""
     request: dict[str, ContextValue] = {}
     """What the run was asked for, such as ``volume``."""
     finished: bool = False
     summary: dict[str, object] = {}
     """Filled by :meth:`Logbook.finish_run`."""
+
+    @property
+    def is_priced(self) -> bool:
+        """Whether it has a price, and each of its cells."""
+        return self.theta is not None and all(cell.theta is not None for cell in self.cells)
 
     def entry(self, code: int) -> tuple[str, str, str]:
         """Candidate, message type and topic of one code."""

@@ -5,7 +5,7 @@ Columns (``M`` places, ``M`` read from the frame; integer codes index the run's 
     ordinal i64 · member_id i64 or str · stratum u8 · n_messages u8
     c0..c{M-1} i16 (-1 = empty place) · mean0.. f32 · sd0.. f32 · gain0.. f32
     propensity f64 (null = deferred) · propensity_hits i32 (-1 = not replayed) · expected f32
-    history_sequence i64
+    history_sequence i64 · cell u8 (only where the run has cells)
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import polars as pl
 
 from decider import errors
 from decider.logbook.durable import TEMPORARY_SUFFIX, check_file, write_sealed
-from decider.logbook.schema import DecisionRecord, PropensityKind, RunRecord, SegmentInfo, SetEntry
+from decider.logbook.schema import DecisionRecord, PropensityKind, RunCell, RunRecord, SegmentInfo, SetEntry
 
 ROW_GROUP_ROWS = 65_536
 MAX_PLACES = 16
@@ -146,8 +146,9 @@ def decision_of_row(run: RunRecord, row: Mapping[str, Any]) -> DecisionRecord:
     row
         Column name to value.
     """
-    if run.theta is None or run.tie_cut is None:
+    if run.theta is None or run.tie_cut is None or not run.is_priced:
         raise errors.NotReady(f"run {run.run_id} has no price yet")
+    made = _without_cells(run) if not run.cells else run.cells[row["cell"]]
     return DecisionRecord(
         decision_id=f"{run.run_id}-{row['ordinal']}",
         request_id=run.request_id,
@@ -156,14 +157,14 @@ def decision_of_row(run: RunRecord, row: Mapping[str, Any]) -> DecisionRecord:
         member_id=row["member_id"],
         decision_time_micros=run.decision_time_micros,
         epoch=run.epoch,
-        policy=run.policy,
-        policy_version=run.policy_version,
-        model_version=run.model_version,
+        policy=made.policy,
+        policy_version=made.policy_version,
+        model_version=made.model_version,
         snapshot_version=run.snapshot_version,
         catalog_version=run.catalog_version,
         stratum=row["stratum"],
-        theta=run.theta,
-        tie_cut=run.tie_cut,
+        theta=run.theta if made.theta is None else made.theta,
+        tie_cut=run.tie_cut if made.tie_cut is None else made.tie_cut,
         messages=[
             SetEntry(
                 candidate=candidate,
@@ -178,10 +179,26 @@ def decision_of_row(run: RunRecord, row: Mapping[str, Any]) -> DecisionRecord:
         ],
         propensity=row["propensity"],
         propensity_kind=propensity_kind(row["propensity"], row["propensity_hits"]),
-        propensity_draws=run.propensity_draws if row["propensity_hits"] >= 0 else 0,
+        propensity_draws=made.propensity_draws if row["propensity_hits"] >= 0 else 0,
         propensity_hits=max(row["propensity_hits"], 0),
         history_sequence=row["history_sequence"],
         channels=run.channels,
+        experiment=run.experiment,
+        experiment_version=run.experiment_version,
+        cell=made.name,
+        evaluation=run.evaluation,
+    )
+
+
+def _without_cells(run: RunRecord) -> RunCell:
+    return RunCell(
+        name="",
+        policy=run.policy,
+        policy_version=run.policy_version,
+        model_version=run.model_version,
+        propensity_draws=run.propensity_draws,
+        theta=run.theta,
+        tie_cut=run.tie_cut,
     )
 
 
@@ -200,7 +217,7 @@ def check_segment(frame: pl.DataFrame, run: RunRecord, first_ordinal: int) -> No
     errors.InvalidInput
         Every broken rule with the first row that breaks it.
     """
-    if run.theta is None or run.tie_cut is None:
+    if not run.is_priced:
         raise errors.InvalidInput.of("theta", "must be set before decisions are logged", run.theta)
     places = n_places(frame.columns)
     if not frame.height:
@@ -208,6 +225,8 @@ def check_segment(frame: pl.DataFrame, run: RunRecord, first_ordinal: int) -> No
     if first_ordinal < 0:
         raise errors.InvalidInput.of("first_ordinal", "must be >= 0", first_ordinal)
     wanted = _schema(places, pl.String if frame.schema.get("member_id") == pl.String else pl.Int64)
+    if run.cells:
+        wanted["cell"] = pl.UInt8
     found = dict(frame.schema)
     if not 1 <= places <= MAX_PLACES or found != wanted:
         wrong = [
@@ -218,7 +237,7 @@ def check_segment(frame: pl.DataFrame, run: RunRecord, first_ordinal: int) -> No
         raise errors.InvalidInput(
             wrong or [errors.Violation("columns", f"must be {list(wanted)} in this order, got {list(found)}")]
         )
-    _check_values(frame, places, len(run.candidates), first_ordinal)
+    _check_values(frame, places, run, first_ordinal)
 
 
 def _schema(places: int, id_type: type[pl.DataType]) -> dict[str, pl.DataType | type[pl.DataType]]:
@@ -238,7 +257,8 @@ def _schema(places: int, id_type: type[pl.DataType]) -> dict[str, pl.DataType | 
     }
 
 
-def _check_values(frame: pl.DataFrame, places: int, n_candidates: int, first_ordinal: int) -> None:
+def _check_values(frame: pl.DataFrame, places: int, run: RunRecord, first_ordinal: int) -> None:
+    n_candidates = len(run.candidates)
     never_null = [name for name in frame.columns if name != "propensity"]
     rules: list[tuple[str, str, pl.Expr]] = [
         (
@@ -256,6 +276,8 @@ def _check_values(frame: pl.DataFrame, places: int, n_candidates: int, first_ord
         ),
         ("propensity_hits", "must be >= -1", pl.col("propensity_hits") < -1),
     ]
+    if run.cells:
+        rules.append(("cell", f"must be below {len(run.cells)}", pl.col("cell") >= len(run.cells)))
     rules += [(name, "must not be null", pl.col(name).is_null()) for name in never_null]
     for place in range(places):
         code, filled = pl.col(f"c{place}"), pl.col("n_messages") > place

@@ -207,9 +207,11 @@ class Logbook:
                 raise errors.Conflict("request_id", record.request_id, "was used before by a single decision")
             return self._bulk.start(commits, record)
 
-    def set_price(self, run_id: str, theta: float, tie_cut: int) -> None:
+    def set_price(
+        self, run_id: str, theta: float, tie_cut: int, cells: Sequence[tuple[float, int]] = ()
+    ) -> None:
         """Set the price of a run, once; see :meth:`BulkRuns.set_price`."""
-        self._bulk.set_price(self._writer(), run_id, theta, tie_cut)
+        self._bulk.set_price(self._writer(), run_id, theta, tie_cut, cells)
 
     def seal_segment(self, run_id: str, first_ordinal: int, frame: pl.DataFrame) -> SealedSegment:
         """Write a run's decisions from `first_ordinal` on to a file; see :meth:`BulkRuns.seal`."""
