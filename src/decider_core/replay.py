@@ -9,7 +9,7 @@ from decider_core.assemble import _assemble_lanes, _lanes, _set_terms
 from decider_core.caps import Caps, Terms, check_caps, check_fatigue, check_sets, check_terms
 from decider_core.choice import LANES
 from decider_core.compile import F32, I16, I32, U8, U64, inline, kernel
-from decider_core.contracts import ContractError, check_array
+from decider_core.contracts import ContractError, check_array, check_output
 from decider_core.random import _fill_normals, _member_state
 from decider_core.values import check_posterior
 
@@ -31,6 +31,7 @@ def replayed_hits(
     n_draws: int,
     member_keys: U64,
     candidate_keys: U64,
+    held: I32 | None = None,
 ) -> I32:
     """Return how many replays of Thompson assemble each member's set, in any order, i32[n_members].
 
@@ -48,6 +49,8 @@ def replayed_hits(
         Replays, at least 1.
     member_keys : u64[n_members]
     candidate_keys : u64[n_candidates]
+    held : i32[max_messages, n_members], optional
+        Written: how many replays assemble a set with the candidate at each place; 0 for an empty place.
 
     Raises
     ------
@@ -73,9 +76,15 @@ def replayed_hits(
     candidate_keys = check_array("candidate_keys", candidate_keys, np.uint64, (n_candidates,))
     streams = random.stream_keys(seed, random.REPLAY, epoch, n_draws)
     hits = np.zeros(n_members, np.int32)
-    _replayed_hits(
-        sets, mean, sd, reason, fatigue, terms, tie_keys, caps, streams, member_keys, candidate_keys, hits
+    # Without places nothing is counted; the kernel has one signature for both.
+    held = (
+        check_output("held", held, np.int32, sets.shape) if held is not None else np.empty((0, 0), np.int32)
     )
+    held[:] = 0
+    _replayed_hits(
+        sets, mean, sd, reason, fatigue, terms, tie_keys, caps, streams, member_keys, candidate_keys, hits,
+        held,
+    )  # fmt: skip
     return hits
 
 
@@ -93,6 +102,7 @@ def _replayed_hits(
     member_keys: U64,
     candidate_keys: U64,
     hits: I32,
+    held: I32,
 ) -> None:
     # The lanes of assembly are draws of one member.
     n_candidates, n_members = mean.shape
@@ -125,6 +135,8 @@ def _replayed_hits(
             _assemble_lanes(lanes, tight, themed, level, terms, caps, drawn[:, :n_lanes], gains[:, :n_lanes])
             for i in range(n_lanes):
                 hits[r] += _same_set(sets, r, drawn, i)
+                for place in range(len(held)):
+                    held[place, r] += _holds(drawn, i, sets[place, r])
 
 
 @inline
@@ -140,6 +152,14 @@ def _draw(mean: np.float32, sd: np.float32, candidate_key: np.uint64, states: U6
     _fill_normals(states, candidate_key, values)
     for i in range(states.size):
         values[i] = mean + sd * values[i]
+
+
+@inline
+def _holds(drawn: I16, i: int, candidate: int) -> bool:
+    n_found = 0
+    for place in range(len(drawn)):
+        n_found += (candidate >= 0) & (drawn[place, i] == candidate)
+    return n_found > 0
 
 
 @inline

@@ -39,3 +39,14 @@ def replayed_hits(sets, mean, sd, z, **case):
         for r in range(mean.shape[1]):
             hits[r] += {k for k in drawn[:, r] if k >= 0} == {k for k in sets[:, r] if k >= 0}
     return hits
+
+
+def replayed_holds(sets, mean, sd, z, **case):
+    """How many replays give each member a set with the candidate at each place."""
+    held = np.zeros(sets.shape, np.int32)
+    for draws in z:
+        drawn, _ = naive_assemble.assemble(mean + sd * draws, **case)
+        for place in range(len(sets)):
+            for r in range(mean.shape[1]):
+                held[place, r] += sets[place, r] >= 0 and sets[place, r] in drawn[:, r]
+    return held

@@ -160,6 +160,7 @@ def test_replayed_hits_equal_twin(seed):
         n_draws=n_draws,
         member_keys=members,
         candidate_keys=candidates,
+        held=(held := np.full(sets.shape, -7, np.int32)),
     )
     z = np.stack(
         [
@@ -169,6 +170,9 @@ def test_replayed_hits_equal_twin(seed):
     )
     flat = {n: v for n, v in others.items() if n != "caps"} | case["caps"]._asdict()
     np.testing.assert_array_equal(hits, naive.replayed_hits(sets, case["mean"], case["sd"], z, **flat))
+    expected = naive.replayed_holds(sets[::-1], case["mean"], case["sd"], z, **flat)
+    np.testing.assert_array_equal(held, expected)
+    assert (held >= hits).sum() >= (sets >= 0).sum()
     assert (hits >= 1).all()
     assert (hits < n_draws).any()
 

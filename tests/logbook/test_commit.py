@@ -121,3 +121,23 @@ def test_stored_ticket_waits_for_nothing() -> None:
     ticket = Ticket.stored(7)
     ticket.wait(0)
     assert (ticket.sequence, ticket.durable) == (7, True)
+
+
+def test_a_call_comes_after_the_commit_however_late_it_is_asked_for(tmp_path: Path) -> None:
+    commits, reader = opened(tmp_path)
+    reader.execute("BEGIN IMMEDIATE")
+    ticket = commits.submit(ADD, [(f"n{i}",) for i in range(100)], numbered=True)
+    told: list[bool] = []
+    called = threading.Event()
+    ticket.following(99).then(lambda: (told.append(ticket.durable), called.set()))
+    assert told == []
+    reader.execute("ROLLBACK")
+    assert called.wait(10)
+    assert told == [True]
+    ticket.then(lambda: told.append(ticket.durable))
+    assert told == [True, True]
+    assert stored(reader) == [(place + 1, f"n{place}") for place in range(100)]
+    commits.submit(ADD, [("n0",)], numbered=True).then(lambda: told.append(False))
+    commits.close()
+    assert told == [True, True, False]
+    reader.close()

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from decider import errors
+from decider.logbook import singles
 from decider.logbook.database import SCHEMA_VERSION
-from decider.logbook.schema import EventType, HistoryEntry, HistoryKind, decision_id
+from decider.logbook.schema import EventType, HistoryEntry, HistoryKind, decision_id, run_id_of
+from decider.logbook.singles import Appended
 from decider.logbook.store import Logbook
 
 from . import records
@@ -267,3 +269,41 @@ def test_frames_hold_every_decision_and_event(tmp_path: Path) -> None:
         assert without["value"].to_list() == [2.0]
         assert with_member["member_id"].to_list() == [7]
         assert not list(logbook.event_frames(since_micros=3 * records.HOUR))
+
+
+def test_many_at_once_are_one_transaction_and_conflicts_stand_alone(tmp_path: Path) -> None:
+    with Logbook.open(tmp_path) as logbook:
+        first = logbook.append_decision(records.decision("r1"))
+        logbook.start_run(records.run("bulk"))
+        found = logbook.find_requests([run_id_of(name) for name in ("r1", "r2", "bulk")])
+        assert set(found.known) == {run_id_of("r1")}
+        other = records.decision("r1", request_digest="other")
+        some = [records.decision("r2"), other, records.decision("bulk"), records.decision("r3")]
+        two, conflict, taken, three = logbook.append_decisions(some, found)
+        assert isinstance(conflict, errors.Conflict)
+        assert isinstance(taken, errors.Conflict)
+        assert isinstance(two, Appended)
+        assert isinstance(three, Appended)
+        assert [two.is_new, three.is_new] == [True, True]
+        assert [first.sequence, two.sequence, three.sequence] == [1, 2, 3]
+        # What was found before is stale by now, and must not hide what was appended since.
+        (again,) = logbook.append_decisions([records.decision("r2", theta=9.0)], found)
+        assert isinstance(again, Appended)
+        assert not again.is_new
+        assert again.wait() == some[0]
+        assert logbook.last_sequence == 3
+
+
+def test_what_was_found_long_ago_is_looked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(singles, "RECENT", 3)
+    with Logbook.open(tmp_path) as logbook:
+        found = logbook.find_requests([run_id_of("r0"), run_id_of("bulk")])
+        for place in range(8):
+            logbook.append_decision(records.decision(f"r{place}")).wait()
+        (again,) = logbook.append_decisions([records.decision("r0")], found)
+        assert isinstance(again, Appended)
+        assert not again.is_new
+        found = logbook.find_requests([run_id_of("bulk")])
+        logbook.start_run(records.run("bulk"))
+        (conflict,) = logbook.append_decisions([records.decision("bulk")], found)
+        assert isinstance(conflict, errors.Conflict)

@@ -15,13 +15,13 @@ from msgspec import structs
 from decider.decision.policy import Policy, PolicySet, policy_set
 from decider.decision.request import MemberRequest, RunRequest
 from decider.decision.result import (
-    ChosenMessage,
     Decision,
     Explanation,
     ResultChunk,
     RunSummary,
     TraceEntry,
 )
+from decider.decision.together import Outcome
 from decider.errors import Conflict, InvalidInput, NotFound, UnknownName, Violation
 from decider.logbook.schema import (
     DecisionRecord,
@@ -108,7 +108,9 @@ class Engine:
             policy=policy.name, policy_version=policy.version, model_version="",
             snapshot_version=self.parts.snapshot.version, catalog_version=self.parts.catalog.version,
             stratum=2, theta=0.0, tie_cut=0,
-            messages=[SetEntry(candidate="mens@email", mean=0.5, sd=0.25, gain=0.5)] if sends else [],
+            messages=[
+                SetEntry("mens@email", mean=0.5, sd=0.25, gain=0.5, propensity=1.0, type="top_picks", topic="mens")
+            ] if sends else [],
             propensity=1.0, propensity_kind="exact",
         )  # fmt: skip
         with self._lock:
@@ -116,15 +118,22 @@ class Engine:
         if stored.request_digest != record.request_digest:
             raise Conflict("request_id", request.request_id)
         trace = self._trace(stored) if request.trace else None
-        return Decision(stored, self._messages(stored), stored is not record, trace)
+        return Decision(stored, stored is not record, trace)
+
+    def decide_together(self, requests: Sequence[MemberRequest]) -> list[Outcome]:
+        outcomes = []
+        for request in requests:
+            try:
+                outcomes.append(Outcome(self.decide(request)))
+            except Exception as error:
+                outcomes.append(Outcome(error=error))
+        return outcomes
 
     def explain(self, decision_id: str) -> Explanation:
         for record in self.records.values():
             if record.decision_id == decision_id:
                 trace = self._trace(record)
-                return Explanation(
-                    Decision(record, self._messages(record)), trace, True, trace[1], -0.5, "member_cap"
-                )
+                return Explanation(Decision(record), trace, True, trace[1], -0.5, "member_cap")
         raise NotFound("decision_id", "decision", decision_id)
 
     def start_run(self, request: RunRequest, whole_snapshot: bool) -> Run:
@@ -149,14 +158,6 @@ class Engine:
         if self.reload_fault is not None:
             raise self.reload_fault
         return self.parts
-
-    def _messages(self, record: DecisionRecord) -> tuple[ChosenMessage, ...]:
-        return tuple(
-            ChosenMessage(
-                "mens@email", "mens", "top_picks", "mens", "email", entry.mean, entry.sd, 1.0, entry.gain
-            )
-            for entry in record.messages
-        )
 
     def _trace(self, record: DecisionRecord) -> tuple[TraceEntry, ...]:
         place = 0 if record.messages else -1

@@ -124,6 +124,12 @@ class Catalog:
         return len(self.candidates)
 
     @cached_property
+    def validity_edges(self) -> list[int]:
+        """Times at which a message comes or goes, in order: between two of them the same ones are live."""
+        edges = {*self.valid_from.tolist(), *self.valid_until.tolist()}
+        return sorted(edges - {int(ALWAYS_FROM), int(ALWAYS_UNTIL)})
+
+    @cached_property
     def index_of(self) -> dict[str, int]:
         """Index of a candidate by its id."""
         return {candidate.id: candidate.index for candidate in self.candidates}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
@@ -39,7 +40,10 @@ def check_request(request: MemberRequest | RunRequest) -> None:
         found.append(Violation("epoch", f"must fit 64 bits, got {request.epoch}"))
     if request.channels is not None and not request.channels:
         found.append(Violation("channels", "must name at least one channel when given, got none"))
-    if isinstance(request, RunRequest):
+    if isinstance(request, MemberRequest):
+        if isinstance(request.member_id, int) and not -(2**63) <= request.member_id < 2**63:
+            found.append(Violation("member_id", f"must fit 64 bits, got {request.member_id}"))
+    else:
         found += _run_violations(request)
     if found:
         raise InvalidInput(found)
@@ -103,3 +107,19 @@ def row_of(snapshot: Snapshot, member_id: int | str, field: str = "member_id") -
     if row < 0:
         raise NotFound(field, "member", member_id)
     return row
+
+
+def rows_of(snapshot: Snapshot, member_ids: Sequence[int | str]) -> list[int]:
+    """The members' rows, looked up all at once; -1 where :func:`row_of` says what is wrong with an id."""
+    rows = [-1] * len(member_ids)
+    if snapshot.id_type == "int64":
+        numbers = {i: one for i, one in enumerate(member_ids) if type(one) is int and -(2**63) <= one < 2**63}
+        places, ids = list(numbers), np.array(list(numbers.values()), np.int64)
+        found = snapshot.rows_of(ids)
+    else:
+        texts = {i: one for i, one in enumerate(member_ids) if isinstance(one, str)}
+        places = list(texts)
+        found = snapshot.rows_of(list(texts.values()))
+    for place, row in zip(places, found.tolist(), strict=True):
+        rows[place] = row
+    return rows

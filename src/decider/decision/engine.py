@@ -5,38 +5,21 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from weakref import WeakSet
 
-import numpy as np
-
 from decider.clock import Clock
-from decider.decision.check import channel_mask, check_request, digest_of, row_of
 from decider.decision.explain import explain_record
 from decider.decision.exposure import Exposure
-from decider.decision.inclusion import inclusion_propensities
-from decider.decision.overrides import check_overrides
 from decider.decision.parts import Parts
 from decider.decision.ports import Log, MadeFrom, Recall
-from decider.decision.record import chosen_messages, record_of
 from decider.decision.replay import Replayed, replay, replay_segment, same_decision
 from decider.decision.request import MemberRequest, RunRequest
 from decider.decision.result import Decision, Explanation
 from decider.decision.run import Desk, Run
-from decider.decision.stages import Question
-from decider.decision.steps import decide
-from decider.decision.trace import trace_of
-from decider.errors import Conflict, InvalidInput, NotReady, Violation
-from decider.logbook.schema import DecisionRecord, EventRecord, EventResult
+from decider.decision.together import InForce, Outcome, Together
+from decider.errors import InvalidInput, NotReady, Violation
+from decider.logbook.schema import EventRecord, EventResult
 from decider_core.history import LiveSends
-
-
-@dataclass(frozen=True)
-class _State:
-    """What is replaced as a whole on reload."""
-
-    parts: Parts
-    exposure: Exposure
 
 
 class Engine:
@@ -71,8 +54,9 @@ class Engine:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decide")
         self._reloading = threading.Lock()
         self._runs: WeakSet[Run] = WeakSet()
-        self._state = _State(parts, self._exposure(parts, self._since(parts)))
+        self._state = InForce(parts, self._exposure(parts, self._since(parts)))
         self._whole_history: Exposure | None = None
+        self._together = Together(log, lambda: self._state)
 
     @property
     def parts(self) -> Parts:
@@ -96,8 +80,8 @@ class Engine:
                 if not state.exposure.serves(parts.snapshot, since):
                     if any(run.is_open for run in self._runs):
                         raise NotReady("a run is under way: reload another snapshot when it has ended")
-                    state = _State(parts, self._exposure(parts, since))
-                self._state = _State(parts, state.exposure)
+                    state = InForce(parts, self._exposure(parts, since))
+                self._state = InForce(parts, state.exposure)
         return parts
 
     def close(self) -> None:
@@ -116,14 +100,17 @@ class Engine:
         Conflict
             When the request id was used with another body.
         """
-        check_request(request)
-        digest = digest_of(request)
-        if not request.dry_run and (stored := self._log.find_request(request.request_id)) is not None:
-            return _repeated(stored, digest)
-        while True:
-            decision = self._attempt(self._state, request, digest)
-            if decision is not None:
-                return decision
+        return self._together.decide([request])[0].wait()
+
+    def decide_together(self, requests: Sequence[MemberRequest]) -> list[Outcome]:
+        """Decide for requests that came at the same time: each gets what it would get alone.
+
+        Returns
+        -------
+        One outcome for each: an error, or a decision that nobody may hear of before its ticket says that it is
+        durable.
+        """
+        return self._together.decide(requests)
 
     def explain(self, decision_id: str) -> Explanation:
         """Compute a logged decision again, with every candidate.
@@ -189,48 +176,6 @@ class Engine:
                     exposure.add_entries(result.history, result.sequence)
                     return result
 
-    def _attempt(self, state: _State, request: MemberRequest, digest: str) -> Decision | None:
-        """Decide and log; none when the member was sent something in the meantime."""
-        parts, exposure = state.parts, state.exposure
-        bound = parts.policy(request.policy)
-        row = row_of(parts.snapshot, request.member_id)
-        pair_names = tuple(bound.model.pair_features) if bound.model else ()
-        rows = np.array([row], np.int64)
-        seen = exposure.observe(rows, parts.catalog)
-        question = Question(
-            parts=parts,
-            bound=bound,
-            rows=rows,
-            time_micros=request.decision_time_micros,
-            epoch=bound.policy.epoch_of(request.decision_time_micros)
-            if request.epoch is None
-            else request.epoch,
-            channel_allowed=channel_mask(parts.catalog, request.channels),
-            theta=np.float32(bound.policy.price),
-            tie_cut=np.uint64(0),
-            sends=seen.sends,
-            until_sequence=seen.until_sequence,
-            overrides=check_overrides(
-                parts.catalog, parts.snapshot, row, request.context, request.pair_features, pair_names
-            ),
-        )
-        decided = decide(question)
-        inclusion = inclusion_propensities(question, decided)
-        record = record_of(request, digest, question, decided, inclusion)
-        if not request.dry_run:
-            with exposure.reserving:
-                if self._state is not state or exposure.changed(rows, seen).size:
-                    return None
-                appended = self._log.append_decision(record)
-                if appended.is_new:
-                    time_micros = request.decision_time_micros
-                    exposure.add_sets(rows, decided.sets, parts.catalog, time_micros, appended.sequence)
-            appended.wait()
-            if not appended.is_new:
-                return _repeated(appended.record, digest)
-        trace = trace_of(question, decided) if request.trace else None
-        return Decision(record, chosen_messages(record), trace=trace)
-
     def _past(self, made: MadeFrom, seen: int) -> tuple[Parts, LiveSends]:
         """The parts that a decision was made from, and the history up to entry `seen` at least, by their rows."""
         state = self._state
@@ -256,10 +201,3 @@ class Engine:
     def _exposure(self, parts: Parts, since_micros: int) -> Exposure:
         entries = self._log.history_entries(since_micros)
         return Exposure(parts.snapshot, entries, self._log.last_sequence, since_micros)
-
-
-def _repeated(stored: DecisionRecord, digest: str) -> Decision:
-    """The stored decision for a retry; refused when the retry asks for something else."""
-    if stored.request_digest != digest:
-        raise Conflict("request_id", stored.request_id)
-    return Decision(stored, chosen_messages(stored), repeated=True)

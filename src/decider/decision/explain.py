@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from decider.decision.parts import Parts
-from decider.decision.record import chosen_messages
 from decider.decision.replay import replay, same_decision
 from decider.decision.result import Decision, Explanation, TraceEntry
 from decider.decision.stages import Decided
@@ -25,7 +24,7 @@ def explain_record(parts: Parts, sends: LiveSends, record: DecisionRecord) -> Ex
     ]
     runner_up = max(outside, key=lambda entry: entry.gain_after_set or 0.0, default=None)
     return Explanation(
-        decision=Decision(record, chosen_messages(record), repeated=True),
+        decision=Decision(record, repeated=True),
         trace=trace,
         reproduced=same_decision(record, parts.catalog, decided),
         runner_up=runner_up,

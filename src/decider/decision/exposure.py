@@ -57,6 +57,7 @@ class Exposure:
         self.reserving: threading.RLock = self._history.lock
         self._since_micros = since_micros
         self._sequence = 0
+        self._codes: tuple[Catalog | None, NDArray[np.int32]] = None, np.empty(0, np.int32)
         self.add_entries(entries, last_sequence)
 
     def serves(self, snapshot: Snapshot, since_micros: int) -> bool:
@@ -87,22 +88,36 @@ class Exposure:
         rows: NDArray[np.int64],
         sets: NDArray[np.int16],
         catalog: Catalog,
-        time_micros: int,
-        sequence: int,
+        time_micros: int | NDArray[np.int64],
+        sequence: int | NDArray[np.int64],
     ) -> None:
-        """Enter the message sets of one log entry, [M, n] candidates of `catalog`. Call under `reserving`."""
-        names = [(c.message, c.type, c.topic, c.channel) for c in catalog.candidates]
-        codes = np.array([self._history.code(*name) for name in names], np.int32)
-        for place in sets:
-            sent = np.flatnonzero(place >= 0)
-            self._history.extend(
-                rows[sent],
-                np.full(sent.size, time_micros, np.int64),
-                codes[place[sent]],
-                np.full(sent.size, HistoryKind.SEND, np.uint8),
-                np.full(sent.size, sequence, np.int64),
-            )
-        self._sequence = sequence
+        """Enter message sets that were logged, [M, n] candidates of `catalog`. Call under `reserving`.
+
+        Parameters
+        ----------
+        time_micros, sequence
+            Decision time and log entry: one for all, or int64 [n], sequences rising.
+        """
+        places, sent = np.nonzero(sets >= 0)
+        times = np.broadcast_to(np.asarray(time_micros, np.int64), rows.shape)
+        sequences = np.broadcast_to(np.asarray(sequence, np.int64), rows.shape)
+        self._history.extend(
+            rows[sent],
+            times[sent],
+            self._codes_of(catalog)[sets[places, sent]],
+            np.full(sent.size, HistoryKind.SEND, np.uint8),
+            sequences[sent],
+        )
+        self._sequence = int(np.max(sequence))
+
+    def _codes_of(self, catalog: Catalog) -> NDArray[np.int32]:
+        """The history's code of each candidate."""
+        known, codes = self._codes
+        if known is not catalog:
+            names = [(c.message, c.type, c.topic, c.channel) for c in catalog.candidates]
+            codes = np.array([self._history.code(*name) for name in names], np.int32)
+            self._codes = catalog, codes
+        return codes
 
     def add_entries(self, entries: Iterable[HistoryEntry], sequence: int) -> None:
         """Enter sends and opt-outs as the log tells them; members the snapshot lacks are left out."""

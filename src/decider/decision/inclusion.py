@@ -1,4 +1,4 @@
-"""How likely each chosen message was to be in the set: the propensity of single messages, for one member."""
+"""How likely each chosen message was to be in the set: the propensity of single messages."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 
 from decider.decision.propensities import lanes, replayed_propensity
 from decider.decision.stages import Decided, Question
-from decider_core.assemble import assemble
-from decider_core.explore import EXPLOIT, explore_propensity
-from decider_core.random import REPLAY, replay_normals, stream_keys, tie_keys
+from decider_core.explore import EXPLOIT, HOLDOUT, explore_propensity
 
 MAX_SETS = 5_000
 """Explore sets enumerated at most; beyond it the propensity of single messages is left out."""
+MAX_KNOWN = 4_096
+"""Kinds of members whose explore sets are remembered, for each policy."""
 
 
-def inclusion_propensities(question: Question, decided: Decided) -> NDArray[np.float64] | None:
+def inclusion_propensities(question: Question, decided: Decided) -> NDArray[np.float64]:
     """Probability, given member and stratum, that the set holds each of its messages.
 
     Exact for explored, deterministic and single-message sets; the share of the policy's replayed draws (the
@@ -27,66 +27,63 @@ def inclusion_propensities(question: Question, decided: Decided) -> NDArray[np.f
     Parameters
     ----------
     question, decided
-        Of a chunk of one member.
+        Of a chunk asked `with_inclusion`.
 
     Returns
     -------
-    float64 [n_chosen], or none when the set's own propensity is deferred or there are more than `MAX_SETS`
-    explore sets to add up.
+    float64 [M, n]
+        NaN in empty places, where the set's own propensity is deferred, and where there are more than
+        `MAX_SETS` explore sets to add up.
     """
-    chosen = decided.sets[:, 0][decided.sets[:, 0] >= 0]
-    if math.isnan(decided.propensity[0]):
-        return None
-    if decided.explored.stratum[0] == EXPLOIT:
-        if decided.hits[0] >= 0:
-            return _replayed(question, decided, chosen)
-        if question.bound.policy.kind != "epsilon_greedy":
-            return np.full(chosen.size, decided.propensity[0])
-    explored = _explored(question, decided, chosen)
-    if explored is None or decided.explored.stratum[0] != EXPLOIT:
-        return explored
-    greedy = np.isin(chosen, decided.greedy[:, 0])
-    return question.bound.policy.epsilon * explored + (1.0 - question.bound.policy.epsilon) * greedy
+    policy, stratum = question.bound.policy, decided.explored.stratum
+    filled = (decided.sets >= 0) & ~np.isnan(decided.propensity) & (stratum != HOLDOUT)
+    inclusion = np.where(filled, decided.propensity, np.nan)
+    if decided.held is not None:
+        by_replay = filled & (decided.hits >= 0)
+        share = replayed_propensity(decided.held, policy.propensity_draws)
+        inclusion = np.where(by_replay, share, inclusion)
+    by_chance = stratum != EXPLOIT if policy.kind != "epsilon_greedy" else np.True_
+    for lane in np.flatnonzero(filled.any(axis=0) & by_chance).tolist():
+        places = np.flatnonzero(filled[:, lane])
+        chosen = decided.sets[places, lane]
+        chances = _explored(question, decided, lane)
+        if chances is None:
+            inclusion[:, lane] = np.nan
+        elif stratum[lane] != EXPLOIT:
+            inclusion[places, lane] = chances[chosen]
+        else:
+            greedy = np.isin(chosen, decided.greedy[:, lane])
+            inclusion[places, lane] = policy.epsilon * chances[chosen] + (1.0 - policy.epsilon) * greedy
+    return inclusion
 
 
-def _replayed(question: Question, decided: Decided, chosen: NDArray[np.int16]) -> NDArray[np.float64]:
-    policy, catalog, n_draws = (
-        question.bound.policy,
-        question.parts.catalog,
-        question.bound.policy.propensity_draws,
+def _explored(question: Question, decided: Decided, lane: int) -> NDArray[np.float64] | None:
+    """Chance of each candidate to be in a set drawn at random: the same for all who may get the same."""
+    caps, reason = decided.permitted.caps, decided.permitted.reason
+    room = (
+        int(caps.room_member[lane]),
+        caps.room_channel[:, lane].tobytes(),
+        caps.room_topic[:, lane].tobytes(),
     )
-    key = question.parts.snapshot.keys[question.rows]
-    streams = stream_keys(policy.seed, REPLAY, question.epoch, n_draws)
-    draws = replay_normals(streams, key[0], catalog.keys)
-    mean, sd = decided.estimated.mean, decided.estimated.sd
-    same_member = np.zeros(n_draws, np.int64)
-    sets, _ = assemble(
-        mean + sd * draws,
-        np.ascontiguousarray(decided.permitted.reason[:, same_member]),
-        decided.estimated.fatigue[same_member],
-        question.same_topic_penalty,
-        catalog.cost,
-        question.prices,
-        int(question.tie_cut),
-        tie_keys(policy.seed, question.epoch, key)[same_member],
-        lanes(decided.permitted.caps, same_member),
-    )
-    held = (sets[None, :, :] == chosen[:, None, None]).any(axis=1).sum(axis=1)
-    return replayed_propensity(held.astype(np.int32), n_draws)
+    kind = (reason[:, lane] == 0).tobytes(), *room
+    known = question.bound.explored
+    if kind not in known:
+        if len(known) >= MAX_KNOWN:
+            known.clear()
+        known[kind] = _added_up(question, decided, lane)
+    return known[kind]
 
 
-def _explored(question: Question, decided: Decided, chosen: NDArray[np.int16]) -> NDArray[np.float64] | None:
-    eligible = [int(k) for k in np.flatnonzero(decided.permitted.reason[:, 0] == 0)]
+def _added_up(question: Question, decided: Decided, lane: int) -> NDArray[np.float64] | None:
+    eligible = [int(k) for k in np.flatnonzero(decided.permitted.reason[:, lane] == 0)]
     sizes = range(1, question.bound.max_messages + 1)
     if sum(math.comb(len(eligible), size) for size in sizes) > MAX_SETS:
         return None
     found = [group for size in sizes for group in combinations(eligible, size)]
-    if not found:
-        return np.zeros(0)
     sets = np.full((question.bound.max_messages, len(found)), -1, np.int16)
-    for lane, group in enumerate(found):
-        sets[: len(group), lane] = group
-    same_member = np.zeros(len(found), np.int64)
+    for place, group in enumerate(found):
+        sets[: len(group), place] = group
+    same_member = np.full(len(found), lane, np.int64)
     chances = explore_propensity(
         sets,
         question.bound.count_shares,
@@ -94,4 +91,5 @@ def _explored(question: Question, decided: Decided, chosen: NDArray[np.int16]) -
         np.ascontiguousarray(decided.permitted.reason[:, same_member]),
         lanes(decided.permitted.caps, same_member),
     )
-    return np.array([chances[(sets == k).any(axis=0)].sum() for k in chosen])
+    n_candidates = question.parts.catalog.n_candidates
+    return np.array([chances[(sets == k).any(axis=0)].sum() for k in range(n_candidates)])

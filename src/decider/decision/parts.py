@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,15 @@ class BoundPolicy:
     max_messages: int
     count_shares: NDArray[np.float64]
     """[max_messages + 1] probabilities of the explore stratum's counts."""
+    explored: dict[tuple[object, ...], NDArray[np.float64] | None] = field(
+        default_factory=dict, compare=False, repr=False
+    )
+    """What single messages' chances in the explore stratum were found to be, by what members may get."""
+
+    @cached_property
+    def policy_version(self) -> str:
+        """Version of the policy, hashed once."""
+        return self.policy.version
 
     @property
     def model_version(self) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import polars as pl
 
 from decider.decision.parts import Parts
+from decider.errors import Conflict
 from decider.logbook.schema import (
     DecisionRecord,
     EventRecord,
@@ -57,6 +58,10 @@ class Ticket(Protocol):
         """Return once it is durable."""
         ...
 
+    def then(self, call: Callable[[], object]) -> None:
+        """Call once it is durable or has failed; `wait` then returns, or raises, at once."""
+        ...
+
 
 class Appended(Protocol):
     """A decision that is in the log, or on its way there."""
@@ -76,8 +81,18 @@ class Appended(Protocol):
         """Its place in the log."""
         ...
 
-    def wait(self, timeout: float | None = None) -> DecisionRecord:
-        """Return `record` once it is durable."""
+    @property
+    def ticket(self) -> Ticket:
+        """Tells when it is durable."""
+        ...
+
+
+class Found(Protocol):
+    """What the log held of some requests at one moment."""
+
+    @property
+    def known(self) -> Mapping[str, Appended]:
+        """Their decisions, by run id."""
         ...
 
 
@@ -87,7 +102,7 @@ class Log(Protocol):
     @property
     def last_sequence(self) -> int: ...  # noqa: D102
 
-    def find_request(self, request_id: str) -> DecisionRecord | None: ...  # noqa: D102
+    def find_requests(self, run_ids: Sequence[str]) -> Found: ...  # noqa: D102
 
     def get_decision(self, decision_id: str) -> DecisionRecord: ...  # noqa: D102
 
@@ -97,7 +112,11 @@ class Log(Protocol):
 
     def has_decision(self, decision_id: str) -> bool: ...  # noqa: D102
 
-    def append_decision(self, record: DecisionRecord) -> Appended: ...  # noqa: D102
+    def append_decisions(
+        self, records: Sequence[DecisionRecord], found: Any = None
+    ) -> Sequence[Appended | Conflict]:
+        """Queue decisions; what `find_requests` gave spares looking for them again."""
+        ...
 
     def append_events(self, events: Sequence[EventRecord]) -> EventResult: ...  # noqa: D102
 

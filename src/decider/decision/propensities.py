@@ -20,8 +20,8 @@ def propensities(
     sets: NDArray[np.int16],
     greedy: NDArray[np.int16],
     ties: NDArray[np.uint64],
-) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
-    """Propensity of each set, float64 [n], and the replays that gave it, int32 [n].
+) -> tuple[NDArray[np.float64], NDArray[np.int32], NDArray[np.int32] | None]:
+    """Propensity of each set, float64 [n], the replays that gave it, int32 [n], and each message, int32 [M, n].
 
     One in the holdout and for policies without chance; by its formula in the explore stratum; a mixture of
     that and the greedy set under epsilon-greedy; by quadrature where Thompson chooses one message; by replays
@@ -32,10 +32,10 @@ def propensities(
     hits = np.full(sets.shape[1], -1, np.int32)
     exploit = np.flatnonzero(explored.stratum == EXPLOIT)
     if policy.kind not in ("thompson", "epsilon_greedy") or not exploit.size:
-        return propensity, hits
+        return propensity, hits, None
     if policy.kind == "thompson" and _deferred(question):
         propensity[exploit] = np.nan
-        return propensity, hits
+        return propensity, hits, None
     chosen = np.ascontiguousarray(sets[:, exploit])
     allowed = Permitted(np.ascontiguousarray(permitted.reason[:, exploit]), lanes(permitted.caps, exploit))
     if policy.kind == "epsilon_greedy":
@@ -44,6 +44,7 @@ def propensities(
         propensity[exploit] = _single(question, allowed, estimated, exploit, chosen)
     else:
         catalog = question.parts.catalog
+        of_exploit = np.zeros(chosen.shape, np.int32) if question.with_inclusion else None
         hits[exploit] = replayed_hits(
             chosen,
             np.ascontiguousarray(estimated.mean[:, exploit]),
@@ -61,9 +62,14 @@ def propensities(
             policy.propensity_draws,
             gathered.keys[exploit],
             catalog.keys,
+            of_exploit,
         )
         propensity[exploit] = replayed_propensity(hits[exploit], policy.propensity_draws)
-    return propensity, hits
+        if of_exploit is not None:
+            held = np.zeros(sets.shape, np.int32)
+            held[:, exploit] = of_exploit
+            return propensity, hits, held
+    return propensity, hits, None
 
 
 def replayed_propensity(hits: NDArray[np.int32], n_draws: int) -> NDArray[np.float64]:

@@ -1,95 +1,114 @@
-"""Between a chunk of one member, its record in the log, and the messages it answers."""
+"""Between a chunk of decisions and their records in the log."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from decider.catalog import Catalog
 from decider.decision.request import MemberRequest
-from decider.decision.result import ChosenMessage
 from decider.decision.stages import Decided, Question
 from decider.logbook.schema import DecisionRecord, PropensityKind, SetEntry, decision_id
 
 
-def record_of(
-    request: MemberRequest,
-    digest: str,
+def records_of(
+    requests: Sequence[MemberRequest],
+    digests: Sequence[str],
     question: Question,
     decided: Decided,
     inclusion: NDArray[np.float64] | None,
-) -> DecisionRecord:
-    """All that is needed to find, correct by, and repeat the decision of a chunk of one member.
+) -> list[DecisionRecord]:
+    """All that is needed to find, correct by, and repeat each decision of a chunk.
 
     Parameters
     ----------
+    requests, digests
+        One for each member of the chunk.
     inclusion
-        float64 [n_chosen] propensity of each chosen message; none where it is not computed.
+        float64 [M, n] propensity of each chosen message, NaN where it is not computed.
     """
     parts, bound = question.parts, question.bound
-    propensity, hits = float(decided.propensity[0]), int(decided.hits[0])
-    kind: PropensityKind = "deferred" if np.isnan(propensity) else "replayed" if hits >= 0 else "exact"
-    return DecisionRecord(
-        decision_id=decision_id(request.request_id),
-        request_id=request.request_id,
-        request_digest=digest,
-        ordinal=0,
-        member_id=request.member_id,
-        decision_time_micros=request.decision_time_micros,
-        epoch=question.epoch,
-        policy=bound.policy.name,
-        policy_version=bound.policy.version,
-        model_version=bound.model_version,
-        snapshot_version=parts.snapshot.version,
-        catalog_version=parts.catalog.version,
-        stratum=int(decided.explored.stratum[0]),
-        theta=float(question.theta),
-        tie_cut=int(question.tie_cut),
-        messages=set_entries(parts.catalog, decided, inclusion),
-        propensity=None if kind == "deferred" else propensity,
-        propensity_kind=kind,
-        propensity_draws=bound.policy.propensity_draws if kind == "replayed" else 0,
-        propensity_hits=max(hits, 0),
-        history_sequence=question.until_sequence,
-        channels=None if request.channels is None else list(request.channels),
-        context=dict(request.context),
-        pair_features={candidate: dict(values) for candidate, values in request.pair_features.items()},
+    policy, policy_version, draws = bound.policy.name, bound.policy_version, bound.policy.propensity_draws
+    model_version, snapshot_version = bound.model_version, parts.snapshot.version
+    catalog_version, epoch = parts.catalog.version, question.epoch
+    theta, tie_cut, seen = float(question.theta), int(question.tie_cut), question.until_sequence
+    # Numbers leave the arrays all at once: one at a time each costs more than its place in a record.
+    strata, chances, hits = (
+        decided.explored.stratum.tolist(),
+        decided.propensity.tolist(),
+        decided.hits.tolist(),
     )
-
-
-def set_entries(catalog: Catalog, decided: Decided, inclusion: NDArray[np.float64] | None) -> list[SetEntry]:
-    """The message set of a chunk of one member, in order."""
-    chosen = [catalog.candidates[k] for k in decided.sets[:, 0] if k >= 0]
-    return [
-        SetEntry(
-            candidate=candidate.id,
-            mean=float(decided.estimated.mean[candidate.index, 0]),
-            sd=float(decided.estimated.sd[candidate.index, 0]),
-            gain=float(decided.gains[place, 0]),
-            propensity=None if inclusion is None else float(inclusion[place]),
-            type=candidate.type,
-            topic=candidate.topic,
-        )
-        for place, candidate in enumerate(chosen)
-    ]
-
-
-def chosen_messages(record: DecisionRecord) -> tuple[ChosenMessage, ...]:
-    """The record's message set as it is answered."""
-    messages = []
-    for entry in record.messages:
-        message, _, channel = entry.candidate.rpartition("@")
-        messages.append(
-            ChosenMessage(
-                candidate=entry.candidate,
-                message=message,
-                type=entry.type,
-                topic=entry.topic,
-                channel=channel,
-                expected_incrementality=entry.mean,
-                standard_deviation=entry.sd,
-                propensity=entry.propensity,
-                marginal_gain=entry.gain,
+    sets = set_entries(parts.catalog, decided, inclusion)
+    records = []
+    for lane, (request, digest) in enumerate(zip(requests, digests, strict=True)):
+        chance: float | None = chances[lane]
+        kind: PropensityKind = "replayed" if hits[lane] >= 0 else "exact"
+        if chance != chance:  # only NaN differs from itself
+            chance, kind = None, "deferred"
+        records.append(
+            DecisionRecord(
+                decision_id=decision_id(request.request_id),
+                request_id=request.request_id,
+                request_digest=digest,
+                ordinal=0,
+                member_id=request.member_id,
+                decision_time_micros=request.decision_time_micros,
+                epoch=epoch,
+                policy=policy,
+                policy_version=policy_version,
+                model_version=model_version,
+                snapshot_version=snapshot_version,
+                catalog_version=catalog_version,
+                stratum=strata[lane],
+                theta=theta,
+                tie_cut=tie_cut,
+                messages=sets[lane],
+                propensity=chance,
+                propensity_kind=kind,
+                propensity_draws=draws if kind == "replayed" else 0,
+                propensity_hits=max(hits[lane], 0),
+                history_sequence=seen,
+                channels=None if request.channels is None else list(request.channels),
+                context=dict(request.context),
+                pair_features={c: dict(values) for c, values in request.pair_features.items()},
             )
         )
-    return tuple(messages)
+    return records
+
+
+def set_entries(
+    catalog: Catalog, decided: Decided, inclusion: NDArray[np.float64] | None = None
+) -> list[list[SetEntry]]:
+    """The message sets of a chunk, in order."""
+    indices = np.where(decided.sets < 0, 0, decided.sets).astype(np.intp)
+    means, sds, gains = (
+        array.T.tolist()
+        for array in (
+            np.take_along_axis(decided.estimated.mean, indices, axis=0),
+            np.take_along_axis(decided.estimated.sd, indices, axis=0),
+            decided.gains,
+        )
+    )
+    chances = None if inclusion is None else inclusion.T.tolist()
+    candidates = catalog.candidates
+    sets: list[list[SetEntry]] = []
+    for lane, chosen in enumerate(decided.sets.T.tolist()):
+        entries = []
+        for place, k in enumerate(chosen):
+            if k >= 0:
+                candidate, chance = candidates[k], None if chances is None else chances[lane][place]
+                entries.append(
+                    SetEntry(
+                        candidate=candidate.id,
+                        mean=means[lane][place],
+                        sd=sds[lane][place],
+                        gain=gains[lane][place],
+                        propensity=chance if chance == chance else None,  # only NaN differs from itself
+                        type=candidate.type,
+                        topic=candidate.topic,
+                    )
+                )
+        sets.append(entries)
+    return sets

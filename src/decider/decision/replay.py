@@ -75,7 +75,7 @@ def same_decision(record: DecisionRecord, catalog: Catalog, decided: Decided) ->
     def numbers(entries: list[SetEntry]) -> list[list[float]]:
         return [[entry.mean, entry.sd, entry.gain] for entry in entries]
 
-    entries = set_entries(catalog, decided, None)
+    (entries,) = set_entries(catalog, decided)
     return (
         int(decided.explored.stratum[0]) == record.stratum
         and [entry.candidate for entry in entries] == [entry.candidate for entry in record.messages]

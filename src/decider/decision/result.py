@@ -59,7 +59,6 @@ class Decision:
     """One decision, as it is logged and answered."""
 
     record: DecisionRecord
-    messages: tuple[ChosenMessage, ...]
     repeated: bool = False
     """True when the log already held it: a retry."""
     trace: tuple[TraceEntry, ...] | None = None
@@ -68,6 +67,27 @@ class Decision:
     def stratum(self) -> str:
         """Name of the stratum."""
         return STRATA[self.record.stratum]
+
+    @property
+    def messages(self) -> tuple[ChosenMessage, ...]:
+        """The message set as it is answered, in the order assembled."""
+        messages = []
+        for entry in self.record.messages:
+            message, _, channel = entry.candidate.rpartition("@")
+            messages.append(
+                ChosenMessage(
+                    candidate=entry.candidate,
+                    message=message,
+                    type=entry.type,
+                    topic=entry.topic,
+                    channel=channel,
+                    expected_incrementality=entry.mean,
+                    standard_deviation=entry.sd,
+                    propensity=entry.propensity,
+                    marginal_gain=entry.gain,
+                )
+            )
+        return tuple(messages)
 
 
 @dataclass(frozen=True)

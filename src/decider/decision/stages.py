@@ -25,6 +25,7 @@ class Question:
     rows: NDArray[np.int64]
     """[n] rows of the snapshot."""
     time_micros: int
+    """Decision time: which messages are live and where it is quiet."""
     epoch: int
     channel_allowed: NDArray[np.uint8]
     """[n_channels] 1 where the caller allows the channel."""
@@ -40,6 +41,10 @@ class Question:
     """Of a single member only."""
     with_propensities: bool = True
     """Whether exploit propensities are computed now, or left to a replay."""
+    times_micros: NDArray[np.int64] | None = None
+    """[n] decision time of each member, for its history; all live and quiet as at `time_micros`."""
+    with_inclusion: bool = False
+    """Whether replays also count how often each chosen message comes out."""
 
     @property
     def prices(self) -> NDArray[np.float32]:
@@ -134,3 +139,5 @@ class Decided:
     """[n] of the set, given member and stratum; NaN when deferred."""
     hits: NDArray[np.int32]
     """[n] replays that gave the same set; -1 where the propensity is exact or deferred."""
+    held: NDArray[np.int32] | None = None
+    """[M, n] replays whose set held the message of each place, where `hits` counts; none when not asked for."""

@@ -84,8 +84,9 @@ def permit(question: Question, gathered: Gathered) -> Permitted:
     before = SnapshotSends(
         snapshot.send_offsets, snapshot.send_time_micros, snapshot.send_codes, *question.parts.snapshot_codes
     )
+    times = question.time_micros if question.times_micros is None else question.times_micros
     caps = apply_history(
-        question.rows, question.time_micros, before, question.sends, question.until_sequence,
+        question.rows, times, before, question.sends, question.until_sequence,
         candidates, catalog.history_rules, max_messages, reason,
     )  # fmt: skip
     return Permitted(reason, caps)
@@ -154,5 +155,5 @@ def assemble(
     drawn_value = np.ascontiguousarray(explored.value[:, drawn])
     drawn_sets = np.ascontiguousarray(sets[:, drawn])
     gains[:, drawn] = path_gains(drawn_sets, drawn_value, estimated.fatigue[drawn], penalty, catalog.topic)
-    propensity, hits = propensities(question, gathered, permitted, estimated, explored, sets, greedy, ties)
-    return Decided(permitted, estimated, explored, sets, gains, greedy, propensity, hits)
+    chances = propensities(question, gathered, permitted, estimated, explored, sets, greedy, ties)
+    return Decided(permitted, estimated, explored, sets, gains, greedy, *chances)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from itertools import groupby
 from operator import itemgetter
 
 from decider import errors
 
 MAX_GROUP_ROWS = 4_096
+_ROWS_AT_ONCE = (64, 16, 4, 1)
 
 Row = tuple[object, ...]
 
@@ -23,6 +25,29 @@ class Group:
         self.writes: list[tuple[str, Row]] = []
         self.settled = threading.Event()
         self.failure: BaseException | None = None
+        self._calls: list[Callable[[], object]] | None = []
+        self._lock = threading.Lock()
+
+    def settle(self, failure: BaseException | None = None) -> None:
+        """Say that it is on disk, or why it never will be; whoever waits goes on."""
+        self.failure = failure
+        self.settled.set()
+        with self._lock:
+            calls, self._calls = self._calls or [], None
+        for call in calls:
+            call()
+
+    def then(self, call: Callable[[], object]) -> None:
+        """Call once it is settled: at once when it is already, else in the writer's thread."""
+        with self._lock:
+            if self._calls is not None:
+                self._calls.append(call)
+                return
+        call()
+
+
+_STORED = Group()
+_STORED.settle()
 
 
 class Ticket:
@@ -43,14 +68,26 @@ class Ticket:
     @classmethod
     def stored(cls, sequence: int) -> Ticket:
         """Make the ticket of a row that is on disk already."""
-        group = Group()
-        group.settled.set()
-        return cls(sequence, group)
+        return cls(sequence, _STORED)
+
+    def following(self, places: int) -> Ticket:
+        """Make the ticket of the row so many places after the first one of this write."""
+        return Ticket(self.sequence + places, self._group)
 
     @property
     def durable(self) -> bool:
         """Whether the write is on disk."""
         return self._group.settled.is_set() and self._group.failure is None
+
+    def then(self, call: Callable[[], object]) -> None:
+        """Call once the write is on disk or has failed; :meth:`wait` then returns, or raises, at once.
+
+        Parameters
+        ----------
+        call
+            Must be quick and must not raise: the thread that writes the log may be the one that calls.
+        """
+        self._group.then(call)
 
     def wait(self, timeout: float | None = None) -> None:
         """Return once the write is on disk.
@@ -164,7 +201,7 @@ class GroupCommit:
             except BaseException as cause:
                 self._fail(group, cause)
                 return
-            group.settled.set()
+            group.settle()
 
     def _next_group(self) -> Group | None:
         with self._changed:
@@ -180,8 +217,7 @@ class GroupCommit:
             lost = [group, *self._waiting]
             self._waiting.clear()
         for each in lost:
-            each.failure = cause
-            each.settled.set()
+            each.settle(cause)
 
 
 def failed(cause: BaseException) -> errors.Unavailable:
@@ -195,10 +231,34 @@ def _commit(connection: sqlite3.Connection, writes: list[tuple[str, Row]]) -> No
     connection.execute("BEGIN IMMEDIATE")
     try:
         for statement, group in groupby(writes, key=itemgetter(0)):
-            connection.executemany(statement, map(itemgetter(1), group))
+            rows = [row for _, row in group]
+            for text, values in _statements(statement, rows):
+                connection.execute(text, values)
         connection.execute("COMMIT")
     except BaseException:
         # A full disk may have rolled back by itself already.
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def _statements(statement: str, rows: list[Row]) -> Iterator[tuple[str, Row]]:
+    """Yield the fewest statements, of few kinds, that write the rows.
+
+    SQLite's driver gives up the interpreter for each statement that it runs, and takes it back afterwards: with
+    other threads at work that costs more than a row does.
+    """
+    one_by_one = not (statement.startswith("INSERT") and statement.endswith(")"))
+    done = 0
+    while done < len(rows):
+        left = len(rows) - done
+        n_rows = 1 if one_by_one else next(size for size in _ROWS_AT_ONCE if size <= left)
+        part = rows[done : done + n_rows]
+        yield _with_rows(statement, n_rows), part[0] if n_rows == 1 else tuple(v for row in part for v in row)
+        done += n_rows
+
+
+@lru_cache(maxsize=64)
+def _with_rows(statement: str, n_rows: int) -> str:
+    values = statement[statement.index("VALUES") + len("VALUES") :] if n_rows > 1 else ""
+    return statement + f",{values}" * (n_rows - 1)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
@@ -12,12 +14,19 @@ import msgspec
 from decider import errors
 from decider.logbook.commit import GroupCommit, Ticket
 from decider.logbook.database import Readers, checked_body
-from decider.logbook.schema import MAX_MICROS, DecisionRecord, decision_id, run_id_of
+from decider.logbook.schema import MAX_MICROS, RUN_ID_LENGTH, DecisionRecord, decision_id
 
 _ADD = "INSERT INTO decisions (sequence, run_id, time_micros, crc, body) VALUES (?, ?, ?, ?, ?)"
 _FIND = "SELECT sequence, crc, body FROM decisions WHERE run_id = ?"
-# One statement for both questions: this runs once for every decision made.
-_FIND_ANY = f"{_FIND}1 UNION ALL SELECT 0, 0, NULL FROM runs WHERE run_id = ?1"
+# One statement for both questions, and for any number of ids.
+_FIND_MANY = """
+SELECT run_id, sequence, crc, body FROM decisions WHERE run_id IN (SELECT value FROM json_each(?1))
+UNION ALL SELECT run_id, 0, 0, NULL FROM runs WHERE run_id IN (SELECT value FROM json_each(?1))"""
+
+_BODY = msgspec.msgpack.Encoder()
+
+RECENT = 4_096
+"""So many decisions stay at hand after they are on disk."""
 
 
 class Appended(NamedTuple):
@@ -39,6 +48,18 @@ class Appended(NamedTuple):
         return self.record
 
 
+class Found(NamedTuple):
+    """What the log held of some requests at one moment."""
+
+    known: dict[str, Appended]
+    """By run id: decisions that are queued or stored."""
+    runs: frozenset[str]
+    """Those of the run ids that bulk runs have."""
+    n_appended: int
+    """Decisions that had been appended, and `n_runs` runs begun, when it was looked."""
+    n_runs: int
+
+
 class Singles:
     """The single decisions of a logbook.
 
@@ -55,34 +76,69 @@ class Singles:
         self._readers = readers
         # An append looks for its id and queues under this lock, so that no id can be queued twice.
         self.admission = threading.Lock()
-        # Queued and perhaps not yet committed, oldest first; what is committed leaves at the next append.
-        self._pending: dict[str, Appended] = {}
+        # Queued and perhaps not yet committed, oldest first, and the latest of those that are.
+        self._recent: dict[str, Appended] = {}
+        self._n_appended = 0
+        self.n_runs = 0
+        """Bulk runs begun; whoever begins one holds `admission`."""
 
-    def append(self, commits: GroupCommit, record: DecisionRecord) -> Appended:
-        """Queue one decision; the caller holds `admission`. See :meth:`Logbook.append_decision`."""
-        run_id = run_id_of(record.request_id)
-        known = self._pending.get(run_id)
+    def find(self, run_ids: Sequence[str]) -> Found:
+        """Look for decisions that are queued or stored, and for runs of these names."""
+        # The count first, then what is at hand: what is appended meanwhile is then looked for again.
+        n_appended, n_runs = self._n_appended, self.n_runs
+        known = {run_id: at_hand for run_id in run_ids if (at_hand := self._recent.get(run_id)) is not None}
+        rest = [run_id for run_id in run_ids if run_id not in known]
+        runs = set()
+        if rest:
+            for run_id, *row in self._readers.rows(_FIND_MANY, (json.dumps(rest),)):
+                if row[2] is None:
+                    runs.add(run_id)
+                else:
+                    known[run_id] = self._decoded(run_id, *row)
+        return Found(known, frozenset(runs), n_appended, n_runs)
+
+    def append(
+        self, commits: GroupCommit, records: Sequence[DecisionRecord], found: Found | None
+    ) -> list[Appended | errors.Conflict]:
+        """Queue decisions; the caller holds `admission`. See :meth:`Logbook.append_decisions`."""
+        run_ids = [record.decision_id[:RUN_ID_LENGTH] for record in records]
+        # What was appended since is at hand, unless it was much, or a run was begun.
+        if found is None or self._n_appended - found.n_appended > RECENT or self.n_runs != found.n_runs:
+            found = self.find(run_ids)
+        bodies: dict[str, tuple[DecisionRecord, bytes]] = {}
+        for run_id, record in zip(run_ids, records, strict=True):
+            if not (run_id in self._recent or run_id in found.known or run_id in found.runs):
+                bodies.setdefault(run_id, (record, _BODY.encode(record)))
+        rows = [
+            (run_id, record.decision_time_micros, crc32(body), body)
+            for run_id, (record, body) in bodies.items()
+        ]
+        if rows:
+            first = commits.submit(_ADD, rows, numbered=True)
+            for place, (run_id, (record, _)) in enumerate(bodies.items()):
+                self._recent[run_id] = Appended(record, first.following(place), True)
+            self._n_appended += len(rows)
+        answers = [
+            self._answer(record, self._recent.get(run_id) or found.known.get(run_id), run_id in bodies)
+            for run_id, record in zip(run_ids, records, strict=True)
+        ]
+        self._forget_old()
+        return answers
+
+    def _answer(
+        self, record: DecisionRecord, known: Appended | None, is_new: bool
+    ) -> Appended | errors.Conflict:
         if known is None:
-            rows = self._readers.rows(_FIND_ANY, (run_id,))
-            if rows and rows[0][2] is None:
-                raise errors.Conflict("request_id", record.request_id, "was used before by a bulk run")
-            known = self._decoded(run_id, *rows[0]) if rows else None
-        if known is not None:
-            if known.record.request_digest != record.request_digest:
-                raise errors.Conflict("request_id", record.request_id)
-            return known._replace(is_new=False)
-        self._forget_durable()
-        body = msgspec.msgpack.encode(record)
-        row = (run_id, record.decision_time_micros, crc32(body), body)
-        appended = Appended(record, commits.submit(_ADD, [row], numbered=True), True)
-        self._pending[run_id] = appended
-        return appended
+            return errors.Conflict("request_id", record.request_id, "was used before by a bulk run")
+        if known.record.request_digest != record.request_digest:
+            return errors.Conflict("request_id", record.request_id)
+        return known._replace(is_new=is_new and known.record is record)
 
     def known(self, run_id: str) -> Appended | None:
         """Return a decision that is queued or stored."""
-        # The pending map first: an id leaves it only after its commit, so it is always in one of the two.
-        pending = self._pending.get(run_id)
-        return pending if pending is not None else self._stored(run_id)
+        # At hand first: an id leaves only after its commit, so it is always in one of the two.
+        at_hand = self._recent.get(run_id)
+        return at_hand if at_hand is not None else self._stored(run_id)
 
     def durable(self, run_id: str) -> DecisionRecord | None:
         """Return a decision once it is on disk, None if there is none.
@@ -106,12 +162,12 @@ class Singles:
         checked_body(self._database, f"decision {run_id}-0", crc, body)
         return Appended(msgspec.msgpack.decode(body, type=DecisionRecord), Ticket.stored(sequence), False)
 
-    def _forget_durable(self) -> None:
-        while self._pending:
-            oldest = next(iter(self._pending))
-            if not self._pending[oldest].ticket.durable:
+    def _forget_old(self) -> None:
+        while len(self._recent) > RECENT:
+            oldest = next(iter(self._recent))
+            if not self._recent[oldest].ticket.durable:
                 return
-            del self._pending[oldest]
+            del self._recent[oldest]
 
 
 def check_single(record: DecisionRecord) -> None:
@@ -125,8 +181,8 @@ def check_single(record: DecisionRecord) -> None:
     wrong = []
     if record.ordinal != 0:
         wrong.append(errors.Violation("ordinal", f"must be 0 for a single decision, got {record.ordinal}"))
-    if record.decision_id != decision_id(record.request_id, record.ordinal):
-        rule = f"must be {decision_id(record.request_id, record.ordinal)!r}, got {record.decision_id!r}"
+    if record.decision_id != (right := decision_id(record.request_id, record.ordinal)):
+        rule = f"must be {right!r}, got {record.decision_id!r}"
         wrong.append(errors.Violation("decision_id", rule))
     if not 0 <= record.decision_time_micros <= MAX_MICROS:
         rule = f"must be in 0..{MAX_MICROS}, got {record.decision_time_micros}"

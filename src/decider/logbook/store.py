@@ -38,7 +38,7 @@ from decider.logbook.schema import (
     decision_id_parts,
     run_id_of,
 )
-from decider.logbook.singles import Appended, Singles, check_single
+from decider.logbook.singles import Appended, Found, Singles, check_single
 
 _LAST_SEQUENCE = """SELECT max(
     (SELECT coalesce(max(sequence), 0) FROM decisions),
@@ -136,10 +136,47 @@ class Logbook:
         errors.Unavailable
             The disk failed before.
         """
-        check_single(record)
+        (appended,) = self.append_decisions([record])
+        if isinstance(appended, errors.Conflict):
+            raise appended
+        return appended
+
+    def append_decisions(
+        self, records: Sequence[DecisionRecord], found: Found | None = None
+    ) -> list[Appended | errors.Conflict]:
+        """Queue decisions as :meth:`append_decision` does, all in one transaction.
+
+        Parameters
+        ----------
+        records
+            One each for different members.
+        found
+            From :meth:`find_requests` for these requests: spares looking for them again.
+
+        Returns
+        -------
+        For each record what became of it; a conflict leaves the others alone.
+
+        Raises
+        ------
+        errors.InvalidInput, errors.Unavailable
+            As :meth:`append_decision`; nothing is queued then.
+        """
+        for record in records:
+            check_single(record)
         commits = self._writer()
         with self._singles.admission:
-            return self._singles.append(commits, record)
+            return self._singles.append(commits, records, found)
+
+    def find_requests(self, run_ids: Sequence[str]) -> Found:
+        """Look for the decisions that answered requests, also those that are not durable yet.
+
+        Parameters
+        ----------
+        run_ids
+            :func:`run_id_of` each request id.
+        """
+        return self._singles.find(run_ids)
 
     def find_request(self, request_id: str) -> DecisionRecord | None:
         """Return the decision that answered a request, once it is durable; None if there is none.
@@ -205,6 +242,7 @@ class Logbook:
         with self._singles.admission:
             if self._singles.known(record.run_id) is not None:
                 raise errors.Conflict("request_id", record.request_id, "was used before by a single decision")
+            self._singles.n_runs += 1
             return self._bulk.start(commits, record)
 
     def set_price(
