@@ -85,3 +85,30 @@ def test_coefficients_that_no_row_speaks_of_keep_their_prior():
     found = learnt(x, y, group)
     assert found.mean[6] == pytest.approx(0.0, abs=1e-12)
     assert found.covariance[6, 6] == pytest.approx(found.variance[0])
+
+
+def test_the_average_over_scales_is_the_integral():
+    # One group and known noise, so that the integral over the scale is a sum over a fine grid of its logarithm.
+    g = np.random.default_rng(7)
+    x = g.normal(size=(60, 4))
+    y = x @ np.array([0.3, -0.2, 0.4, 0.1]) + g.normal(size=60)
+    group, reach = np.zeros(4, np.int64), 2.0
+    gram, information, squares = x.T @ x, x.T @ y, float(y @ y)
+    found = learn_scales(gram, information, squares, 60, group, reach, noise_variance=1.0, n_points=32)
+    log_s = np.linspace(-12.0, 6.0, 2001)
+    density, means, covariances = [], [], []
+    for s in np.exp(log_s):
+        covariance = np.linalg.inv(gram + np.eye(4) / s)
+        mean = covariance @ information
+        evidence = 0.5 * (np.linalg.slogdet(covariance)[1] - 4 * np.log(s) + information @ mean)
+        density.append(evidence + 0.5 * np.log(s) - np.log(reach + s))
+        means.append(mean)
+        covariances.append(covariance)
+    share = np.exp(np.array(density) - max(density))
+    share /= share.sum()
+    mean = share @ np.array(means)
+    apart = np.array(means) - mean
+    covariance = np.tensordot(share, covariances, 1) + (share[:, None] * apart).T @ apart
+    np.testing.assert_allclose(found.mean, mean, atol=0.05 * np.sqrt(covariance[0, 0]))
+    np.testing.assert_allclose(np.diag(found.covariance), np.diag(covariance), rtol=0.03)
+    assert found.expected_variance[0] > found.variance[0]

@@ -38,6 +38,8 @@ MINIMUM_ROWS: Final = 4
 """The least number of rows for each coefficient of one candidate."""
 
 
+N_POINTS: Final = 32
+"""Values of the scales and the noise that the posterior is averaged over."""
 SMALL: Final = 512
 """Below so many coefficients one BLAS thread is faster than several."""
 
@@ -113,7 +115,9 @@ def r_learner(sums: SetSums, types: Mapping[str, str] | None = None) -> SetPoste
     layout = lay_out(sums, [kinds.index(kind) for kind in kind_of], len(kinds))
     gram, information = layout.turned(*sums.whole())
     with one_thread(len(information) < SMALL):
-        scales = learn_scales(gram, information, sums.squares, sums.weight, layout.group, variance)
+        scales = learn_scales(
+            gram, information, sums.squares, sums.weight, layout.group, variance, n_points=N_POINTS
+        )
     return _read(sums, layout, scales, kinds, kind_of)
 
 
@@ -167,7 +171,7 @@ def _read(
     sums: SetSums, layout: Layout, scales: Scales, kinds: list[str], kind_of: list[str]
 ) -> SetPosterior:
     d, p = sums.d, sums.n_pair_features
-    spread = dict(zip(layout.used, scales.variance.tolist(), strict=True))
+    spread = dict(zip(layout.used, scales.expected_variance.tolist(), strict=True))
     own_variance = np.r_[
         spread["message averages"],
         np.full(d - 1, spread.get("message slopes", 0.0)),
