@@ -26,6 +26,7 @@ NAMED = (
     "simulate",
     "model",
     "explain",
+    "bench",
     "doctor",
 )
 

@@ -10,6 +10,7 @@ import structlog
 import typer
 
 from decider.cli import (
+    bench,
     catalog,
     decide,
     doctor,
@@ -78,6 +79,7 @@ app.command("serve", epilog=serve.EXAMPLES)(serve.serve)
 app.command("simulate", epilog=simulate.EXAMPLES)(simulate.simulate)
 app.add_typer(model.app, name="model")
 app.command("explain", epilog=explain.EXAMPLES)(explain.explain)
+app.command("bench", epilog=bench.EXAMPLES)(bench.bench)
 app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
 
 

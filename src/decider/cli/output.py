@@ -42,7 +42,7 @@ PLAIN_WIDTH = 140
 """Columns of text when it does not go to a terminal."""
 
 
-def emit(payload: Payload, machine: bool, *drawn: RenderableType) -> None:
+def emit(payload: Payload | Sequence[Payload], machine: bool, *drawn: RenderableType) -> None:
     """Print an answer: the payload as JSON for programs, the drawn tables and lines for people.
 
     Notes
@@ -58,7 +58,7 @@ def emit(payload: Payload, machine: bool, *drawn: RenderableType) -> None:
         console.print(part, markup=False, highlight=False)
 
 
-def as_json(payload: Payload) -> str:
+def as_json(payload: Payload | Sequence[Payload]) -> str:
     """One line of JSON."""
     return msgspec.json.encode(payload, enc_hook=_builtin).decode()
 
