@@ -196,7 +196,7 @@ def test_thousands_of_undecodable_requests_leave_no_trace(
     # Far more than the limit of calls at once went wrong: a leaked slot would refuse these.
     calls = [stub.Decide.future(decide_request(request_id=f"after-{place}")) for place in range(16)]
     assert all(call.result(timeout=10).decision.messages for call in calls)
-    assert server.metrics.in_flight._value.get() == 0
+    assert server.metrics.n_in_flight == 0
 
 
 def test_undecodable_bytes_in_a_stream_leave_no_trace(

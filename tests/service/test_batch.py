@@ -210,7 +210,7 @@ def test_a_client_that_breaks_off_ends_its_run(stub: Any, engine: Engine, server
     wait_until(lambda: engine.runs[0].closed)
     go_on.set()
     assert not engine.runs[0].finished
-    wait_until(lambda: server.metrics.in_flight._value.get() == 0)
+    wait_until(lambda: server.metrics.n_in_flight == 0)
 
 
 def test_a_client_that_stops_reading_stops_the_run(

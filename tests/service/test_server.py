@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +34,13 @@ from .conftest import NOON, SETTINGS
 from .fake import Engine
 
 ROOT = Path(__file__).parents[2]
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 10.0) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.005)
 
 
 def test_a_client_needs_nothing_of_ours_but_reflection(channel: grpc.Channel) -> None:
@@ -106,13 +114,9 @@ def test_calls_beyond_the_limit_are_refused_and_retried(
     serve: Callable[..., Server], engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = serve(max_concurrent_rpcs=2)
-    go_on, n_inside, both_inside = threading.Event(), [0], threading.Event()
-    decide = engine.decide
+    go_on, decide = threading.Event(), engine.decide
 
     def slow(request: Any) -> Any:
-        n_inside[0] += 1
-        if n_inside[0] == 2:
-            both_inside.set()
         go_on.wait(10)
         return decide(request)
 
@@ -120,7 +124,7 @@ def test_calls_beyond_the_limit_are_refused_and_retried(
     with DeciderClient(f"127.0.0.1:{server.port}") as client, ThreadPoolExecutor(4) as pool:
         ask = lambda n: client.decide(102, request_id=f"r{n}", decision_time=NOON)  # noqa: E731
         first = [pool.submit(ask, n) for n in range(2)]
-        assert both_inside.wait(10)
+        wait_until(lambda: server.metrics.n_in_flight == 2)
         late = [pool.submit(ask, n) for n in range(2, 4)]
         with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
             check = health_pb2_grpc.HealthStub(channel).Check

@@ -54,6 +54,11 @@ class Ticket(Protocol):
         """Its place in the log."""
         ...
 
+    @property
+    def durable(self) -> bool:
+        """Whether it is on disk."""
+        ...
+
     def wait(self, timeout: float | None = None) -> None:
         """Return once it is durable."""
         ...

@@ -34,6 +34,13 @@ _CAPS = {
 }
 
 
+def decide_response(decision: Decision, dry_run: bool) -> bytes:
+    """The answer of Decide, serialised."""
+    response = decision_service_pb2.DecideResponse(decision=decision_message(decision, dry_run))
+    answer: bytes = response.SerializeToString()
+    return answer
+
+
 def decision_message(decision: Decision, dry_run: bool = False) -> decision_pb2.Decision:
     """The answer of Decide."""
     record = decision.record

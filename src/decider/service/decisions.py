@@ -6,18 +6,19 @@ from collections.abc import Iterator
 from typing import Any
 
 from decider.errors import InvalidInput, Violation
-from decider.service.answers import decision_message, explanation_message
+from decider.service.answers import explanation_message
 from decider.service.batch import Batch
 from decider.service.metrics import Metrics
 from decider.service.ports import Engine
 from decider.service.requests import member_request
 from decider.service.settings import ServiceSettings
 from decider.service.slots import Slots
+from decider.service.waiting import WaitingDecides
 from decider.v1 import decision_service_pb2, decision_service_pb2_grpc
 
 
 class DecisionService(decision_service_pb2_grpc.DecisionServiceServicer):
-    """Asks the engine; the interceptor turns its errors into statuses.
+    """Asks the engine; `calls.py` turns its errors into statuses.
 
     Parameters
     ----------
@@ -27,19 +28,22 @@ class DecisionService(decision_service_pb2_grpc.DecisionServiceServicer):
         Limits.
     metrics
         Counts.
+    waiting
+        Decides the calls of Decide.
     """
 
-    def __init__(self, engine: Engine, settings: ServiceSettings, metrics: Metrics) -> None:
+    def __init__(
+        self, engine: Engine, settings: ServiceSettings, metrics: Metrics, waiting: WaitingDecides
+    ) -> None:
         self._engine, self._settings, self._metrics = engine, settings, metrics
+        self._waiting = waiting
         self._runs = Slots(settings.max_runs, "batches")
 
-    def Decide(  # noqa: N802 - the protocol's name
+    async def Decide(  # noqa: N802 - the protocol's name
         self, request: decision_service_pb2.DecideRequest, context: Any
-    ) -> decision_service_pb2.DecideResponse:
-        """Decide for one member."""
-        decision = self._engine.decide(member_request(request))
-        self._metrics.count_decision(decision.stratum, (message.channel for message in decision.messages))
-        return decision_service_pb2.DecideResponse(decision=decision_message(decision, request.dry_run))
+    ) -> Any:
+        """Decide for one member, together with whoever else waits; the answer is serialised already."""
+        return await self._waiting.decide(member_request(request))
 
     def BatchDecide(  # noqa: N802 - the protocol's name
         self, request_iterator: Any, context: Any

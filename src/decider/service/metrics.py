@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
 from functools import lru_cache
 from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+
+from decider.decision.result import Decision
 
 # From a tenth of a millisecond, what an empty call takes, to the length of a bulk run.
 _SECONDS = (1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5, 1.0, 5.0, 30.0, 300.0)
@@ -26,7 +27,10 @@ class Metrics:
             "decider_call_seconds", "Time from a parsed call to its last answer.", ("method",),
             buckets=_SECONDS, registry=self.registry,
         )  # fmt: skip
-        self.in_flight = Gauge("decider_calls_in_flight", "Calls now under way.", registry=self.registry)
+        self.n_in_flight = 0
+        """Calls now under way; only the event loop changes it."""
+        in_flight = Gauge("decider_calls_in_flight", "Calls now under way.", registry=self.registry)
+        in_flight.set_function(lambda: self.n_in_flight)
         self.decisions = Counter(
             "decider_decisions", "Decisions answered by Decide, retries and dry runs included.",
             ("stratum",), registry=self.registry,
@@ -46,11 +50,11 @@ class Metrics:
             "decider_run_members", "Members decided in batches.", registry=self.registry
         )
 
-    def count_decision(self, stratum: str, channels: Iterable[str]) -> None:
+    def count_decision(self, decision: Decision) -> None:
         """Count an answered decision and the messages of its set."""
-        self._stratum(stratum).inc()
-        for channel in channels:
-            self._channel(channel).inc()
+        self._stratum(decision.stratum).inc()
+        for entry in decision.record.messages:
+            self._channel(entry.candidate.rpartition("@")[2]).inc()
 
 
 class MetricsPage:

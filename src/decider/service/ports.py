@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from decider.decision.policy import PolicySet
 from decider.decision.request import MemberRequest, RunRequest
 from decider.decision.result import Decision, Explanation, ResultChunk, RunSummary
+from decider.decision.together import Outcome
 from decider.logbook.schema import EventRecord, EventResult, RunRecord
 from decider.models import UpliftModel
 
@@ -114,6 +115,8 @@ class Engine(Protocol):
     def parts(self) -> Parts: ...  # noqa: D102
 
     def decide(self, request: MemberRequest) -> Decision: ...  # noqa: D102
+
+    def decide_together(self, requests: Sequence[MemberRequest]) -> list[Outcome]: ...  # noqa: D102
 
     def explain(self, decision_id: str) -> Explanation: ...  # noqa: D102
 

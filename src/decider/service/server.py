@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,16 +11,18 @@ from queue import SimpleQueue
 import grpc
 import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from decider.errors import InvalidInput
+from decider.service.calls import Calls
 from decider.service.decisions import DecisionService
 from decider.service.feedback import FeedbackService
-from decider.service.interceptor import CallInterceptor
+from decider.service.loop import run
 from decider.service.metrics import Metrics, MetricsPage
 from decider.service.models import ModelService
 from decider.service.ports import Engine, Registry
 from decider.service.settings import ServiceSettings
+from decider.service.waiting import WaitingDecides
 from decider.v1 import (
     decision_service_pb2,
     decision_service_pb2_grpc,
@@ -56,18 +59,25 @@ class Server:
         What is counted.
     settings
         Limits.
+    waiting
+        Decides the calls of Decide; closed here.
+    threads
+        Run the other calls; shut down here.
     """
 
     def __init__(
         self,
-        grpc_server: grpc.Server,
+        grpc_server: grpc.aio.Server,
         port: int,
-        health_servicer: health.HealthServicer,
+        health_servicer: health.aio.HealthServicer,
         metrics: Metrics,
         settings: ServiceSettings,
+        waiting: WaitingDecides,
+        threads: ThreadPoolExecutor,
     ) -> None:
         self.port, self.metrics = port, metrics
         self._grpc, self._health, self._settings = grpc_server, health_servicer, settings
+        self._waiting, self._threads = waiting, threads
         self._page: MetricsPage | None = None
 
     @property
@@ -80,9 +90,7 @@ class Server:
         if self._settings.metrics_port is not None:
             host = self._settings.listen.rpartition(":")[0]
             self._page = MetricsPage(self.metrics, self._settings.metrics_port, host)
-        self._grpc.start()
-        for name in ("", *SERVICES):
-            self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        run(self._start())
         _log.info("serving", port=self.port, metrics_port=self.metrics_port)
 
     def stop(self, grace_seconds: float | None = None) -> None:
@@ -93,13 +101,22 @@ class Server:
         grace_seconds
             None takes the settings'.
         """
-        self._health.enter_graceful_shutdown()
-        grace = self._settings.grace_seconds if grace_seconds is None else grace_seconds
-        self._grpc.stop(grace).wait()
+        run(self._stop(self._settings.grace_seconds if grace_seconds is None else grace_seconds))
+        self._waiting.close()
+        self._threads.shutdown(wait=False)
         if self._page is not None:
             self._page.close()
             self._page = None
         _log.info("stopped", port=self.port)
+
+    async def _start(self) -> None:
+        await self._grpc.start()
+        for name in ("", *SERVICES):
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+
+    async def _stop(self, grace_seconds: float) -> None:
+        await self._health.enter_graceful_shutdown()
+        await self._grpc.stop(grace_seconds)
 
 
 def build_server(engine: Engine, registry: Registry, settings: ServiceSettings) -> Server:
@@ -119,33 +136,38 @@ def build_server(engine: Engine, registry: Registry, settings: ServiceSettings) 
     InvalidInput
         When the address cannot be bound.
     """
+    return run(_build_server(engine, registry, settings))
+
+
+async def _build_server(engine: Engine, registry: Registry, settings: ServiceSettings) -> Server:
     metrics = Metrics()
     # Every admitted call has a thread at once: waiting in a queue would only use up its deadline.
-    grpc_server = grpc.server(
-        ThreadPoolExecutor(settings.max_concurrent_rpcs, thread_name_prefix="call"),
-        interceptors=(CallInterceptor(metrics),),
-        maximum_concurrent_rpcs=settings.max_concurrent_rpcs,
-        options=_options(settings),
-    )
-    decision_service_pb2_grpc.add_DecisionServiceServicer_to_server(
-        DecisionService(engine, settings, metrics), grpc_server
-    )
-    feedback_service_pb2_grpc.add_FeedbackServiceServicer_to_server(
-        FeedbackService(engine, settings, metrics), grpc_server
-    )
-    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(engine, registry), grpc_server)
-    health_servicer = health.HealthServicer()
-    health_servicer.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
-    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, grpc_server)
-    if settings.reflection:
-        names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, grpc_server)
+    threads = ThreadPoolExecutor(settings.max_concurrent_rpcs, thread_name_prefix="call")
+    server = grpc.aio.server(maximum_concurrent_rpcs=settings.max_concurrent_rpcs, options=_options(settings))
     try:
-        port = grpc_server.add_insecure_port(settings.listen)
+        port = server.add_insecure_port(settings.listen)
     except RuntimeError as error:
+        threads.shutdown(wait=False)
         rule = "must be an address and a free port of this machine"
         raise InvalidInput.of("listen", rule, settings.listen) from error
-    return Server(grpc_server, port, health_servicer, metrics, settings)
+    waiting = WaitingDecides(engine, metrics, asyncio.get_running_loop())
+    calls = Calls(server, metrics, threads)
+    decision_service_pb2_grpc.add_DecisionServiceServicer_to_server(
+        DecisionService(engine, settings, metrics, waiting), calls
+    )
+    feedback_service_pb2_grpc.add_FeedbackServiceServicer_to_server(
+        FeedbackService(engine, settings, metrics), calls
+    )
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(engine, registry), calls)
+    health_servicer = health.aio.HealthServicer()
+    await health_servicer.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
+    health_pb2_grpc.add_HealthServicer_to_server(health_servicer, calls)
+    if settings.reflection:
+        names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
+            reflection.aio.ReflectionServicer(names), calls
+        )
+    return Server(server, port, health_servicer, metrics, settings, waiting, threads)
 
 
 def serve(server: Server, reload: Callable[[], object], close: Callable[[], object]) -> None:
