@@ -8,7 +8,7 @@ from typing import Final
 from decider.bench.case import Case
 from decider.errors import InvalidInput
 
-NAMES: Final = ("gram",)
+NAMES: Final = ("gram", "decide")
 """In the order in which they are run."""
 
 

@@ -1,0 +1,79 @@
+"""The real service and an empty echo on the same stack in one process: ``python -m decider.bench.stack``.
+
+The echo is a bare method on the same kind of server, on the same event loop: it takes as many bytes as Decide
+and answers as many, and nothing of ours is in between.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from decider.bench.house import FIRST_ID, POLICY
+from decider.clock import SystemClock
+from decider.config import load_config
+from decider.decision.request import MemberRequest
+from decider.service.answers import decide_response, time_message
+from decider.service.logs import configure_logs
+from decider.service.loop import run
+from decider.service.start import open_service
+from decider.v1 import decision_service_pb2
+
+DECIDE = "/decider.v1.DecisionService/Decide"
+ECHO = "/bench.Echo/Echo"
+
+
+def request_bytes(name: str, member: int, time_micros: int, *, dry_run: bool = False) -> bytes:
+    """One request of Decide."""
+    request = decision_service_pb2.DecideRequest(
+        request_id=name, decision_time=time_message(time_micros), policy=POLICY, dry_run=dry_run
+    )
+    request.member_id.number = FIRST_ID + member
+    raw: bytes = request.SerializeToString()
+    return raw
+
+
+async def start_echo(answer: bytes) -> tuple[grpc.aio.Server, int]:
+    """A server with one empty method, and its port."""
+
+    async def echo(_request: bytes, _context: Any) -> bytes:
+        return answer
+
+    server = grpc.aio.server(maximum_concurrent_rpcs=256)
+    handlers = {"Echo": grpc.unary_unary_rpc_method_handler(echo)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("bench.Echo", handlers),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    return server, port
+
+
+def main(config: str, n_members: str) -> None:
+    """Serve until standard input closes; prints both ports."""
+    configure_logs(as_json=True)
+    composition, server = open_service(load_config(Path(config)))
+    now = SystemClock().now_micros()
+    answers = []
+    for place in range(200):
+        request = MemberRequest(
+            member_id=FIRST_ID + place * 17 % int(n_members), request_id=f"sample-{place}", policy=POLICY,
+            decision_time_micros=now, dry_run=True,
+        )  # fmt: skip
+        answers.append(len(decide_response(composition.engine.decide(request), dry_run=False)))
+    server.start()
+    echo, echo_port = run(start_echo(bytes(int(statistics.median(answers)))))
+    ports = {"port": server.port, "echo": echo_port, "answer_bytes": statistics.median(answers)}
+    sys.stdout.write(json.dumps(ports) + "\n")
+    sys.stdout.flush()
+    sys.stdin.read()
+    run(echo.stop(0.0))
+    server.stop(0.0)
+    composition.close()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
