@@ -2,11 +2,39 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from decider_core.caps import check_sets
 from decider_core.compile import F32, I16, I32, kernel
 from decider_core.contracts import check_array, check_number
+
+
+class PathMoments(NamedTuple):
+    """The posterior along given sets, f32[max_messages, n_members] each, NaN in empty places."""
+
+    mean: F32
+    sd: F32
+    gain: F32
+    """The marginal gains of the means."""
+
+
+def path_moments(
+    sets: I16, mean: F32, sd: F32, fatigue: F32, same_topic_penalty: float, topic: I32
+) -> PathMoments:
+    """Return mean and sd of the candidates of given sets, and the marginal gains of the means.
+
+    Parameters are those of :func:`path_gains`, with the moments f32[n_candidates, n_members] in place of values.
+    """
+    sets, fatigue, topic, penalty = _checked(sets, fatigue, same_topic_penalty, topic)
+    mean = check_array("mean", mean, np.float32, (topic.size, sets.shape[1]))
+    sd = check_array("sd", sd, np.float32, mean.shape)
+    path = PathMoments(*(np.full(sets.shape, np.nan, np.float32) for _ in range(3)))
+    _path_gains(sets, mean, fatigue, penalty, topic, path.gain)
+    _along(sets, mean, path.mean)
+    _along(sets, sd, path.sd)
+    return path
 
 
 def path_gains(sets: I16, value: F32, fatigue: F32, same_topic_penalty: float, topic: I32) -> F32:
@@ -29,15 +57,31 @@ def path_gains(sets: I16, value: F32, fatigue: F32, same_topic_penalty: float, t
         ``value - fatigue*place - same_topic_penalty*#{same topic before}``, NaN in empty places; the same
         bits as :func:`decider_core.assemble.assemble` gives for a set that it chose.
     """
-    sets = check_array("sets", sets, np.int16, (None, None))
-    value = check_array("value", value, np.float32, (None, sets.shape[1]))
-    fatigue = check_array("fatigue", fatigue, np.float32, (sets.shape[1],))
-    topic = check_array("topic", topic, np.int32, (value.shape[0],))
-    penalty = check_number("same_topic_penalty", same_topic_penalty, 0.0, float(np.finfo(np.float32).max))
-    check_sets(sets, value.shape[0])
+    sets, fatigue, topic, penalty = _checked(sets, fatigue, same_topic_penalty, topic)
+    value = check_array("value", value, np.float32, (topic.size, sets.shape[1]))
     gains = np.full(sets.shape, np.nan, np.float32)
-    _path_gains(sets, value, fatigue, np.float32(penalty), topic, gains)
+    _path_gains(sets, value, fatigue, penalty, topic, gains)
     return gains
+
+
+def _checked(
+    sets: I16, fatigue: F32, same_topic_penalty: float, topic: I32
+) -> tuple[I16, F32, I32, np.float32]:
+    sets = check_array("sets", sets, np.int16, (None, None))
+    fatigue = check_array("fatigue", fatigue, np.float32, (sets.shape[1],))
+    topic = check_array("topic", topic, np.int32, (None,))
+    penalty = check_number("same_topic_penalty", same_topic_penalty, 0.0, float(np.finfo(np.float32).max))
+    check_sets(sets, topic.size)
+    return sets, fatigue, topic, np.float32(penalty)
+
+
+@kernel
+def _along(sets: I16, value: F32, out: F32) -> None:
+    for place in range(sets.shape[0]):
+        for r in range(sets.shape[1]):
+            k = sets[place, r]
+            if k >= 0:
+                out[place, r] = value[k, r]
 
 
 @kernel

@@ -90,8 +90,9 @@ def apply_history(
     if not isinstance(decision_time_micros, np.ndarray):
         check_number("decision_time_micros", decision_time_micros, -latest, latest)
         decision_time_micros = np.full(n_members, decision_time_micros, np.int64)
+    else:
+        check_range("decision_time_micros", decision_time_micros, -latest, latest)
     times = check_array("decision_time_micros", decision_time_micros, np.int64, (n_members,))
-    check_range("decision_time_micros", times, -latest, latest)
     reason = check_output("reason", reason, np.uint8, (n_candidates, n_members))
     caps = Caps(
         candidates.channel,
@@ -296,7 +297,11 @@ def _leave_room(r: int, rules: HistoryRules, recent: Recent, caps: Caps) -> None
 
 @kernel
 def _bar_without_room(caps: Caps, reason: U8) -> None:
+    no_channel, no_topic = _any_full(caps.room_channel), _any_full(caps.room_topic)
+    nobody = caps.room_member.size == 0 or caps.room_member.min() > 0
     for k in range(len(reason)):
+        if nobody and not no_channel[caps.channel[k]] and not no_topic[caps.topic[k]]:
+            continue
         in_channel, in_topic = caps.room_channel[caps.channel[k]], caps.room_topic[caps.topic[k]]
         for r in range(reason.shape[1]):
             if in_topic[r] <= 0:
@@ -305,3 +310,15 @@ def _bar_without_room(caps: Caps, reason: U8) -> None:
                 _bar(reason, k, r, reasons.CHANNEL_CAP)
             if caps.room_member[r] <= 0:
                 _bar(reason, k, r, reasons.MEMBER_CAP)
+
+
+@kernel
+def _any_full(room: I16) -> U8:
+    # Of each channel or topic: whether it has no room left for some member.
+    full = np.zeros(len(room), np.uint8)
+    for row in range(len(room)):
+        least = np.int16(1)
+        for r in range(room.shape[1]):
+            least = min(least, room[row, r])
+        full[row] = least <= 0
+    return full

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from decider.decision.result import ResultChunk
 from decider.decision.stages import Question
 from decider.decision.steps import decide
-from decider_core.gains import path_gains
+from decider_core.gains import path_moments
 
 _BY_MEMBER = ("stratum", "propensity", "propensity_hits", "expected", "history_sequence")
 _BY_PLACE = ("sets", "mean", "sd", "gains")
@@ -22,11 +22,13 @@ def decide_chunk(question: Question, first_ordinal: int) -> ResultChunk:
     """Decide for the members of `question` and keep what is logged and answered."""
     decided, parts = decide(question), question.parts
     sets, estimated = decided.sets, decided.estimated
-    empty = sets < 0
-    chosen = np.where(empty, 0, sets).astype(np.intp)
-    nothing = np.float32(np.nan)
-    expected = path_gains(
-        sets, estimated.mean, estimated.fatigue, question.same_topic_penalty, parts.catalog.topic
+    path = path_moments(
+        sets,
+        estimated.mean,
+        estimated.sd,
+        estimated.fatigue,
+        question.same_topic_penalty,
+        parts.catalog.topic,
     )
     return ResultChunk(
         first_ordinal=first_ordinal,
@@ -34,14 +36,19 @@ def decide_chunk(question: Question, first_ordinal: int) -> ResultChunk:
         member_ids=parts.snapshot.ids(question.rows),
         stratum=decided.explored.stratum,
         sets=sets,
-        mean=np.where(empty, nothing, np.take_along_axis(estimated.mean, chosen, axis=0)),
-        sd=np.where(empty, nothing, np.take_along_axis(estimated.sd, chosen, axis=0)),
+        mean=path.mean,
+        sd=path.sd,
         gains=decided.gains,
         propensity=decided.propensity,
         propensity_hits=decided.hits,
-        expected=np.where(empty, np.float32(0.0), expected).sum(axis=0, dtype=np.float32),
+        expected=expected_of(sets, path.gain),
         history_sequence=np.full(question.rows.size, question.until_sequence, np.int64),
     )
+
+
+def expected_of(sets: NDArray[np.int16], gains: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Expected incremental reward of each set, from the marginal gains of the means; 0 for the empty set."""
+    return np.asarray(np.where(sets < 0, np.float32(0.0), gains).sum(axis=0, dtype=np.float32))
 
 
 def joined(chunks: list[ResultChunk]) -> ResultChunk:
