@@ -9,8 +9,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from decider_core.compile import I32, I64, U8
-from decider_core.contracts import check_array
+from decider_core.compile import I32, I64, U8, kernel
+from decider_core.contracts import check_array, check_output, check_range
 
 SEND: Final = 0
 OPT_OUT: Final = 1
@@ -54,6 +54,41 @@ class LiveSends(NamedTuple):
     """i32[n_codes]: likewise."""
     channel: I32
     """i32[n_codes]: likewise."""
+
+
+def link_entries(rows: I64, first: int, head: I32, following: I32) -> None:
+    """Put new entries at the head of their rows' lists, the oldest first.
+
+    Parameters
+    ----------
+    rows : i64[n]
+        Row of each new entry; one may come several times.
+    first
+        Place of the first of them among the entries.
+    head : i32[n_rows]
+        Written: the newest entry of each row, -1 if none.
+    following : i32[n_entries]
+        Written: the entry before each new one, -1 if none.
+
+    Raises
+    ------
+    ContractError
+        If an argument has another dtype or shape, or a row or an entry lies outside.
+    """
+    head = check_output("head", head, np.int32, (len(head),))
+    following = check_output("following", following, np.int32, (len(following),))
+    rows = check_array("rows", rows, np.int64, (None,))
+    check_range("rows", rows, 0, head.size - 1)
+    check_range("first", np.array([first, first + rows.size]), 0, following.size)
+    _link_entries(rows, first, head, following)
+
+
+@kernel
+def _link_entries(rows: I64, first: int, head: I32, following: I32) -> None:
+    for i in range(rows.size):
+        # The head last: whoever follows it meanwhile finds a whole entry.
+        following[first + i] = head[rows[i]]
+        head[rows[i]] = first + i
 
 
 def check_sources(snapshot: SnapshotSends, live: LiveSends) -> tuple[SnapshotSends, LiveSends]:

@@ -10,6 +10,7 @@ from weakref import WeakSet
 from decider.clock import Clock
 from decider.decision.explain import explain_record
 from decider.decision.exposure import Exposure
+from decider.decision.memory import keep_freed_memory
 from decider.decision.parts import Parts
 from decider.decision.ports import Log, MadeFrom, Recall
 from decider.decision.replay import Replayed, replay, replay_segment, same_decision
@@ -51,6 +52,7 @@ class Engine:
         read_parts: Callable[[], Parts],
     ) -> None:
         self._log, self._clock, self._recall, self._read_parts = log, clock, recall, read_parts
+        keep_freed_memory()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decide")
         self._reloading = threading.Lock()
         self._runs: WeakSet[Run] = WeakSet()

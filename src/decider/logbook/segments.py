@@ -11,13 +11,14 @@ Columns (``M`` places, ``M`` read from the frame; integer codes index the run's 
 from __future__ import annotations
 
 import hashlib
-import io
 import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
+from pyarrow import parquet
 
 from decider import errors
 from decider.logbook.durable import TEMPORARY_SUFFIX, check_file, write_sealed
@@ -25,6 +26,15 @@ from decider.logbook.schema import DecisionRecord, PropensityKind, RunCell, RunR
 
 ROW_GROUP_ROWS = 65_536
 MAX_PLACES = 16
+_NEARLY_CONSTANT = (
+    "stratum",
+    "n_messages",
+    "propensity",
+    "propensity_hits",
+    "history_sequence",
+    "cell",
+)
+_PAGE_BYTES = 1 << 24
 
 
 class SegmentFiles:
@@ -50,12 +60,7 @@ class SegmentFiles:
             The disk refused; nothing is left behind.
         """
         name = f"{run.run_id}-{first_ordinal:018d}.parquet"
-        content = io.BytesIO()
-        # Mostly random numbers: zstd makes them 2.5 times smaller for 2.3 times the time, as much as an estimate takes.
-        frame.write_parquet(
-            content, compression="uncompressed", statistics=False, row_group_size=ROW_GROUP_ROWS
-        )
-        with content.getbuffer() as view:
+        with memoryview(_encoded(frame)) as view:
             write_sealed(self._directory / name, view)
             return SegmentInfo(
                 run_id=run.run_id,
@@ -126,6 +131,27 @@ class SegmentFiles:
         """Read one decision's row; only its row group leaves the disk."""
         path = self.verify(info)
         return pl.scan_parquet(path).slice(ordinal - info.first_ordinal, 1).collect().row(0, named=True)
+
+
+def _encoded(frame: pl.DataFrame) -> pa.Buffer:
+    """The frame as a Parquet file."""
+    table = frame.to_arrow()
+    fields = [pa.field(f.name, f.type, nullable=f.name == "propensity") for f in table.schema]
+    sink = pa.BufferOutputStream()
+    # Mostly random numbers: they are copied as they are. zstd makes them 2.5 times smaller for twice the time of all
+    # the rest. Of what hardly varies there is a dictionary; the ordinals are one step apart.
+    parquet.write_table(
+        table.cast(pa.schema(fields)),
+        sink,
+        row_group_size=ROW_GROUP_ROWS,
+        compression="none",
+        use_dictionary=[name for name in _NEARLY_CONSTANT if name in frame.columns],
+        column_encoding={"ordinal": "DELTA_BINARY_PACKED"},
+        write_statistics=False,
+        store_schema=False,
+        data_page_size=_PAGE_BYTES,
+    )
+    return sink.getvalue()
 
 
 def n_places(columns: list[str]) -> int:

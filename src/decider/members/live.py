@@ -12,6 +12,7 @@ from decider.errors import InvalidInput, NotReady
 from decider.members.vocabulary import CodeTables, SendName, Translates
 from decider_core.history import OPT_OUT as OPT_OUT
 from decider_core.history import SEND as SEND
+from decider_core.sends import link_entries
 
 Array = npt.NDArray[Any]
 
@@ -145,20 +146,12 @@ class LiveHistory:
             if n_new == 0:
                 return
             self._reserve(first + n_new)
-            view, entries = self._view, np.arange(first, first + n_new, dtype=np.int32)
+            view = self._view
             view.time_micros[first : first + n_new] = time_micros
             view.code[first : first + n_new] = code
             view.kind[first : first + n_new] = kind
             view.sequence[first : first + n_new] = sequence
-            # Chain the entries of a member: each links to the one before, the first to the member's old head.
-            order = np.argsort(rows, kind="stable")
-            members, chained = rows[order], entries[order]
-            begins = np.concatenate([[True], members[1:] != members[:-1]])
-            before = np.concatenate([[np.int32(-1)], chained[:-1]])
-            view.next[chained] = np.where(begins, view.head[members], before)
-            # Heads last: whoever follows one finds a whole entry.
-            ends = np.concatenate([begins[1:], [True]])
-            view.head[members[ends]] = chained[ends]
+            link_entries(rows, first, view.head, view.next)
             self._n_entries += n_new
             self._last_sequence = max(self._last_sequence, int(sequence.max()))
 
