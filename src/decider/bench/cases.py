@@ -8,7 +8,12 @@ from typing import Final
 from decider.bench.case import Case
 from decider.errors import InvalidInput
 
-NAMES: Final = ("gram", "decide")
+NAMES: Final = (
+    "thompson",
+    "diagonal",
+    "gram",
+    "decide",
+)
 """In the order in which they are run."""
 
 
