@@ -429,18 +429,18 @@ def _write(chosen: I32, best: F32, sets: I16, gains: F32) -> None:
 
 @kernel
 def _take(lanes: Lanes, n_lanes: int, tight: bool, themed: bool, penalty: np.float32, caps: Caps) -> None:
+    # No branch on who got one: a lane that did not is closed for good, so whatever it loses is lost to nobody.
     for r in range(n_lanes):
-        k = lanes.chosen[r]
-        if k >= 0:
-            lanes.free[k, r] = _NEVER
-            if tight:
-                lanes.room_channel[caps.channel[k], r] -= 1
-            if themed:
-                t = caps.topic[k]
-                lanes.room_topic[t, r] -= 1
-                lanes.n_topic[t, r] += 1
-                loss = penalty * np.float32(lanes.n_topic[t, r])
-                lanes.topic_loss[t, r] = loss if lanes.room_topic[t, r] > 0 else np.float32(np.inf)
+        k = max(lanes.chosen[r], np.int32(0))
+        lanes.free[k, r] = _NEVER
+        if tight:
+            lanes.room_channel[caps.channel[k], r] -= 1
+        if themed:
+            t = caps.topic[k]
+            lanes.room_topic[t, r] -= 1
+            lanes.n_topic[t, r] += 1
+            loss = penalty * np.float32(lanes.n_topic[t, r])
+            lanes.topic_loss[t, r] = loss if lanes.room_topic[t, r] > 0 else np.float32(np.inf)
 
 
 @kernel

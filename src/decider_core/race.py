@@ -12,7 +12,8 @@ import numpy as np
 
 from decider_core.caps import Caps
 from decider_core.compile import F64, I16, I64, U8, U64, inline, kernel
-from decider_core.random import _member_state, _pair_state, _uniform
+from decider_core.random import _uniform
+from decider_core.splitmix import member_state, pair_state
 
 
 class Open(NamedTuple):
@@ -46,13 +47,13 @@ def _explore_sets(
         if where[r] == 0:
             continue
         n_open = _list_open(r, reason, caps, open_)
-        aim = _count(_uniform(_member_state(count_key, member_keys[r])), count_shares)
+        aim = _count(_uniform(member_state(count_key, member_keys[r])), count_shares)
         n_chosen = 0
         if aim > 0:
-            state = _member_state(pick_key, member_keys[r])
+            state = member_state(pick_key, member_keys[r])
             for j in range(n_open):
                 k = open_.candidate[j]
-                open_.clock[j] = -math.log(_uniform(_pair_state(state, candidate_keys[k]))) / weight[k]
+                open_.clock[j] = -math.log(_uniform(pair_state(state, candidate_keys[k]))) / weight[k]
             while n_chosen < min(aim, caps.room_member[r]):
                 first = _next(n_open, caps, open_)
                 if first < 0:

@@ -17,9 +17,10 @@ from typing import Final
 
 import numpy as np
 
-from decider_core.compile import F32, F64, I64, U8, U64, as_i32, inline, kernel
+from decider_core.compile import F32, F64, I64, U8, U64, inline, kernel
 from decider_core.contracts import ContractError, check_array, check_output
-from decider_core.inverse_normal import normal_of_bits
+from decider_core.draws import fill_normals
+from decider_core.splitmix import MEMBER_STEP, member_state, mix, pair_state
 
 HOLDOUT: Final = 1
 STRATUM: Final = 2
@@ -34,8 +35,6 @@ BOOTSTRAP: Final = 10
 CELL: Final = 11
 
 _MASK: Final = (1 << 64) - 1
-_MEMBER_STEP: Final = np.uint64(0x9E3779B97F4A7C15)
-_CANDIDATE_STEP: Final = np.uint64(0xD1B54A32D192ED03)
 _FNV_BASIS: Final = np.uint64(0xCBF29CE484222325)
 _FNV_PRIME: Final = np.uint64(0x100000001B3)
 _NOT_PLACE: Final = np.uint64(_MASK - 15)
@@ -183,53 +182,18 @@ def _word(name: str, value: int) -> np.uint64:
 
 
 @inline
-def _mix(state: np.uint64) -> np.uint64:
-    # splitmix64's finaliser (variant 13 of Stafford): a bijection of 64 bits.
-    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return state ^ (state >> np.uint64(31))
-
-
-@inline
 def _stream_state(seed: np.uint64, stream: np.uint64, epoch: np.uint64, index: np.uint64) -> np.uint64:
     # All four uint64. One mix between words: two different quadruples meet with probability 2^-64.
-    state = _mix(seed + _MEMBER_STEP)
-    state = _mix(state + stream * _MEMBER_STEP)
-    state = _mix(state + epoch * _MEMBER_STEP)
-    return _mix(state + index * _MEMBER_STEP)
-
-
-@inline
-def _member_state(stream: np.uint64, member_key: np.uint64) -> np.uint64:
-    return _mix(stream + member_key * _MEMBER_STEP)
-
-
-@inline
-def _pair_state(member_state: np.uint64, candidate_key: np.uint64) -> np.uint64:
-    # Another step than the member's, so that (member, candidate) and (candidate, member) are unrelated.
-    return _mix(member_state + candidate_key * _CANDIDATE_STEP)
+    state = mix(seed + MEMBER_STEP)
+    state = mix(state + stream * MEMBER_STEP)
+    state = mix(state + epoch * MEMBER_STEP)
+    return mix(state + index * MEMBER_STEP)
 
 
 @inline
 def _uniform(state: np.uint64) -> np.float64:
     # The midpoints of 2^52 equal cells: with 53 bits the last midpoint would round to 1.
     return (np.float64(np.int64(state >> np.uint64(12))) + 0.5) * 2.0**-52
-
-
-@inline
-def _pair_bits(member_state: np.uint64, candidate_key: np.uint64) -> np.int32:
-    return np.int32(_pair_state(member_state, candidate_key) >> np.uint64(32))
-
-
-@inline
-def _fill_normals(member_states: U64, candidate_key: np.uint64, row: F32) -> None:
-    # Two loops, since one would work on as few members at a time as there are 64-bit states in a
-    # register. The bits wait in the row that their normals will fill.
-    bits = row.view(np.int32)
-    for i in range(bits.size):
-        bits[i] = _pair_bits(member_states[i], candidate_key)
-    for i in range(bits.size):
-        bits[i] = as_i32(normal_of_bits(bits[i]))
 
 
 @kernel
@@ -249,28 +213,28 @@ def _hash_strings(data: U8, offsets: I64, hashes: U64) -> None:
         state = _FNV_BASIS
         for j in range(offsets[i], offsets[i + 1]):
             state = (state ^ np.uint64(data[j])) * _FNV_PRIME
-        hashes[i] = _mix(state)
+        hashes[i] = mix(state)
 
 
 @kernel
 def _uniforms(stream: np.uint64, member_keys: U64, numbers: F64) -> None:
     for i in range(member_keys.size):
-        numbers[i] = _uniform(_member_state(stream, member_keys[i]))
+        numbers[i] = _uniform(member_state(stream, member_keys[i]))
 
 
 @kernel
 def _pair_uniforms(stream: np.uint64, member_keys: U64, candidate_keys: U64, numbers: F64) -> None:
     for k in range(candidate_keys.size):
         for i in range(member_keys.size):
-            numbers[k, i] = _uniform(_pair_state(_member_state(stream, member_keys[i]), candidate_keys[k]))
+            numbers[k, i] = _uniform(pair_state(member_state(stream, member_keys[i]), candidate_keys[k]))
 
 
 @kernel
 def _normals(stream: np.uint64, member_keys: U64, candidate_keys: U64, states: U64, numbers: F32) -> None:
     for i in range(member_keys.size):
-        states[i] = _member_state(stream, member_keys[i])
+        states[i] = member_state(stream, member_keys[i])
     for k in range(candidate_keys.size):
-        _fill_normals(states, candidate_keys[k], numbers[k])
+        fill_normals(states, candidate_keys[k], numbers[k])
 
 
 @kernel
@@ -278,12 +242,12 @@ def _replay_normals(
     streams: U64, member_key: np.uint64, candidate_keys: U64, states: U64, numbers: F32
 ) -> None:
     for i in range(streams.size):
-        states[i] = _member_state(streams[i], member_key)
+        states[i] = member_state(streams[i], member_key)
     for k in range(candidate_keys.size):
-        _fill_normals(states, candidate_keys[k], numbers[k])
+        fill_normals(states, candidate_keys[k], numbers[k])
 
 
 @kernel
 def _tie_keys(stream: np.uint64, member_keys: U64, keys: U64) -> None:
     for i in range(member_keys.size):
-        keys[i] = _member_state(stream, member_keys[i]) & _NOT_PLACE
+        keys[i] = member_state(stream, member_keys[i]) & _NOT_PLACE

@@ -8,9 +8,10 @@ from decider_core import random
 from decider_core.assemble import _assemble_lanes, _lanes, _set_terms
 from decider_core.caps import Caps, Terms, check_caps, check_fatigue, check_sets, check_terms
 from decider_core.choice import LANES
-from decider_core.compile import F32, I16, I32, U8, U64, inline, kernel
+from decider_core.compile import F32, I16, I32, U8, U64, fma, inline, kernel
 from decider_core.contracts import ContractError, check_array, check_output
-from decider_core.random import _fill_normals, _member_state
+from decider_core.draws import fill_normals
+from decider_core.splitmix import member_state
 from decider_core.values import check_posterior
 
 
@@ -121,7 +122,7 @@ def _replayed_hits(
         for first in range(0, streams.size, LANES):
             n_lanes = min(LANES, streams.size - first)
             for i in range(n_lanes):
-                states[i] = _member_state(streams[first + i], member_keys[r])
+                states[i] = member_state(streams[first + i], member_keys[r])
             for k in range(n_candidates):
                 if reason[k, r] == 0:
                     _draw(mean[k, r], sd[k, r], candidate_keys[k], states, lanes.free[k])
@@ -149,9 +150,9 @@ def _any_below(room: I16, n_messages: int) -> bool:
 
 @kernel
 def _draw(mean: np.float32, sd: np.float32, candidate_key: np.uint64, states: U64, values: F32) -> None:
-    _fill_normals(states, candidate_key, values)
+    fill_normals(states, candidate_key, values)
     for i in range(states.size):
-        values[i] = mean + sd * values[i]
+        values[i] = fma(sd, values[i], mean)
 
 
 @inline

@@ -27,7 +27,8 @@ import numpy as np
 
 from decider_core.compile import F32, F64, U32, U64, fma, inline, kernel
 from decider_core.contracts import ContractError, check_array, check_finite
-from decider_core.random import BOOTSTRAP, _member_state, stream_key
+from decider_core.random import BOOTSTRAP, stream_key
+from decider_core.splitmix import member_state
 
 MOST_RESAMPLES: Final = 1 << 17
 
@@ -225,7 +226,7 @@ def _add_block(n: int, stream: np.uint64, space: Workspace, totals: F64) -> None
     for start in range(0, n_padded, ROWS):
         for r in range(ROWS):
             if start + r < n:
-                _fill_counts(_member_state(stream, space.keys[start + r]), space.lanes, space.counts[r])
+                _fill_counts(member_state(stream, space.keys[start + r]), space.lanes, space.counts[r])
             else:
                 space.counts[r] = np.float32(0.0)
         _add_rows(start, space.counts, space.scaled, space.part)
@@ -260,7 +261,7 @@ def _add_rows(start: int, counts: F32, scaled: F32, part: F32) -> None:
 @kernel
 def _poisson_counts(member_keys: U64, stream: np.uint64, counts: F32) -> None:
     for i in range(member_keys.size):
-        state = _member_state(stream, member_keys[i])
+        state = member_state(stream, member_keys[i])
         first, second = np.uint32(state & np.uint64(0xFFFFFFFF)), np.uint32(state >> np.uint64(32))
         for b in range(counts.shape[0]):
             counts[b, i] = _poisson(np.uint32(first + np.uint32(second * np.uint32(b))))

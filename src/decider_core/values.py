@@ -11,10 +11,10 @@ from typing import Final
 import numpy as np
 
 from decider_core.caps import LARGEST
-from decider_core.compile import F32, U8, U64, inline, kernel
+from decider_core.compile import F32, U8, U64, kernel
 from decider_core.contracts import ContractError, check_array, check_number, check_output
-from decider_core.inverse_normal import normal_of_bits
-from decider_core.random import _member_state, _pair_bits
+from decider_core.draws import fill_values
+from decider_core.splitmix import member_state
 
 THOMPSON: Final = 0
 UCB: Final = 1
@@ -93,19 +93,9 @@ def _thompson(
     mean: F32, sd: F32, stream: np.uint64, member_keys: U64, candidate_keys: U64, states: U64, out: F32
 ) -> None:
     for r in range(mean.shape[1]):
-        states[r] = _member_state(stream, member_keys[r])
+        states[r] = member_state(stream, member_keys[r])
     for k in range(len(mean)):
-        _draw_row(states, candidate_keys[k], mean[k], sd[k], out[k])
-
-
-@inline
-def _draw_row(states: U64, candidate_key: np.uint64, mean: F32, sd: F32, row: F32) -> None:
-    # Two loops, as in random._fill_normals: the random bits wait in the row that the values will fill.
-    bits = row.view(np.int32)
-    for r in range(bits.size):
-        bits[r] = _pair_bits(states[r], candidate_key)
-    for r in range(bits.size):
-        row[r] = mean[r] + sd[r] * normal_of_bits(bits[r])
+        fill_values(states, candidate_keys[k], mean[k], sd[k], out[k])
 
 
 @kernel

@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 
+import llvmlite.binding
+import numba
+import numpy as np
 from llvmlite import ir
 
 Value: TypeAlias = Any
@@ -23,7 +26,19 @@ INT: Final = ir.IntType(64)
 FLOAT: Final = ir.FloatType()
 BYTES: Final = ir.VectorType(BYTE, VECTOR)
 WORDS: Final = ir.VectorType(WORD, VECTOR)
+INTS: Final = ir.VectorType(INT, VECTOR)
 FLOATS: Final = ir.VectorType(FLOAT, VECTOR)
+
+
+def _has_avx512() -> bool:
+    """Whether the code that numba makes may use AVX-512: it names the machine's features unless told others."""
+    named: str | None = getattr(numba.config, "CPU_FEATURES", None)
+    if named is not None:
+        return "+avx512f" in named.split(",")
+    return bool(llvmlite.binding.get_host_cpu_features().get("avx512f", False))
+
+
+_AVX512: Final = _has_avx512()
 ZEROS: Final = ir.Constant(FLOATS, [0.0] * VECTOR)
 
 
@@ -54,6 +69,27 @@ def trailing_zeros(builder: Any, a: Value) -> Value:
     kind = ir.FunctionType(WORDS, [WORDS, flag])
     function = known[name] if name in known else ir.Function(builder.module, kind, name)
     return builder.call(function, (a, ir.Constant(flag, 1)))
+
+
+def look_up(builder: Any, table: Sequence[float], places: Value) -> Value:
+    """Return ``table[place & 31]`` of every place of a vector of words; the table holds two vectors of floats."""
+    if len(table) != 2 * VECTOR:
+        raise ValueError(f"a table must hold {2 * VECTOR} numbers, got {len(table)}")
+    halves = [
+        ir.Constant(FLOATS, [float(number) for number in half]) for half in np.split(np.asarray(table), 2)
+    ]
+    if _AVX512:
+        return _call_named(builder, "llvm.x86.avx512.vpermi2var.ps.512", halves[0], places, halves[1])
+    both = ir.Constant(ir.ArrayType(FLOAT, 2 * VECTOR), [float(number) for number in table])
+    held = ir.GlobalVariable(builder.module, both.type, builder.module.get_unique_name("table"))
+    held.initializer, held.global_constant, held.linkage = both, True, "private"
+    places = builder.and_(places, constants(WORDS, 2 * VECTOR - 1))
+    found = ir.Constant(FLOATS, ir.Undefined)
+    for lane in range(VECTOR):
+        place = builder.extract_element(places, index(lane))
+        number = builder.load(builder.gep(held, [index(0), place]))
+        found = builder.insert_element(found, number, index(lane))
+    return found
 
 
 def splat(builder: Any, number: Value) -> Value:
@@ -167,9 +203,13 @@ def _shuffle(builder: Any, first: Value, second: Value, places: Sequence[int]) -
 
 
 def _call(builder: Any, name: str, *vectors: Value) -> Value:
-    full_name, kind = f"{name}.v{VECTOR}f32", ir.FunctionType(FLOATS, [FLOATS] * len(vectors))
-    known = builder.module.globals
-    function = known[full_name] if full_name in known else ir.Function(builder.module, kind, full_name)
+    """Call what returns a vector of floats for vectors of floats, by the name that goes before its type."""
+    return _call_named(builder, f"{name}.v{VECTOR}f32", *vectors)
+
+
+def _call_named(builder: Any, name: str, *vectors: Value) -> Value:
+    known, kind = builder.module.globals, ir.FunctionType(FLOATS, [vector.type for vector in vectors])
+    function = known[name] if name in known else ir.Function(builder.module, kind, name)
     return builder.call(function, vectors)
 
 

@@ -8,7 +8,10 @@ import numpy as np
 
 def policy_values(kind, mean, sd, kappa, z):
     """Kinds 0 to 3: Thompson, UCB, greedy, cautious; `z` holds the normal draws."""
-    factor = {0: z, 1: np.float32(kappa), 2: np.float32(0), 3: -np.float32(kappa)}[kind]
+    if kind == 0:
+        # Rounded once: the product of two float32 is exact in float64.
+        return (mean + z.astype(np.float64) * sd).astype(np.float32)
+    factor = {1: np.float32(kappa), 2: np.float32(0), 3: -np.float32(kappa)}[kind]
     return mean + factor * sd
 
 

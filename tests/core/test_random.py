@@ -35,7 +35,7 @@ def _normals_of(bits, numbers):
 @kernel
 def _states_of(stream, member_keys, candidate_keys, states):
     for i in range(states.size):
-        states[i] = random._pair_state(random._member_state(stream, member_keys[i]), candidate_keys[i])
+        states[i] = random.pair_state(random.member_state(stream, member_keys[i]), candidate_keys[i])
 
 
 def keys(*numbers: int) -> np.ndarray:
@@ -129,11 +129,13 @@ def test_uniforms_are_inside_the_open_interval():
         assert random._uniform(np.uint64(state)) == ref
 
 
-def test_normals_at_the_ends_and_across_the_two_polynomials():
-    # q = 0 and 1 at the ends; w = 5, where the polynomials meet, near q = 0.0034.
-    meeting = int(0.003374 * 2**31)
-    near = np.arange(-200, 200)
-    bits = np.concatenate([np.arange(200), 2**31 - 1 - np.arange(200), meeting + near]).astype(np.int32)
+def test_normals_at_the_ends_and_across_octaves():
+    # q = 0 and 1 at the ends, and the octaves of 2^-1, 2^-8 and 2^-29 between them.
+    meeting = np.array([2**30, 2**23, 2**2])[:, None]
+    near = np.arange(-3, 200)
+    bits = np.concatenate([np.arange(200), 2**31 - 1 - np.arange(200), (meeting + near).ravel()]).astype(
+        np.int32
+    )
     comp = np.empty(bits.size, np.float32)
     _normals_of(bits, comp)
     ref = [naive.normal_of_bits(int(b)) for b in bits]
