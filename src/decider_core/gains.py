@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from decider_core.caps import check_sets
-from decider_core.compile import F32, I16, I32, kernel
-from decider_core.contracts import check_array, check_number
+from decider_core.compile import F32, I16, I32, U8, inline, kernel
+from decider_core.contracts import check_array, check_number, check_output
 
 
 class PathMoments(NamedTuple):
@@ -64,6 +64,41 @@ def path_gains(sets: I16, value: F32, fatigue: F32, same_topic_penalty: float, t
     return gains
 
 
+def put_drawn(
+    sets: I16,
+    gains: F32,
+    drawn: U8,
+    held_out: U8,
+    drawn_sets: I16,
+    value: F32,
+    fatigue: F32,
+    same_topic_penalty: float,
+    topic: I32,
+) -> None:
+    """Put sets that were drawn in the place of those that were assembled, with their gains; and none where held out.
+
+    Parameters
+    ----------
+    sets : i16[max_messages, n_members]
+        Written: what was assembled, where neither applies.
+    gains : f32[max_messages, n_members]
+        Written: its marginal gains.
+    drawn, held_out : u8[n_members]
+        Not 0 where the set was drawn, and where the member gets nothing.
+    drawn_sets : i16[max_messages, n_members]
+    value, fatigue, same_topic_penalty, topic
+        Those of :func:`path_gains`.
+    """
+    sets = check_output("sets", sets, np.int16, sets.shape)
+    gains = check_output("gains", gains, np.float32, sets.shape)
+    drawn_sets, fatigue, topic, penalty = _checked(drawn_sets, fatigue, same_topic_penalty, topic)
+    check_array("drawn_sets", drawn_sets, np.int16, sets.shape)
+    drawn = check_array("drawn", drawn, np.uint8, (sets.shape[1],))
+    held_out = check_array("held_out", held_out, np.uint8, drawn.shape)
+    value = check_array("value", value, np.float32, (topic.size, sets.shape[1]))
+    _put_drawn(sets, gains, drawn, held_out, drawn_sets, value, fatigue, penalty, topic)
+
+
 def _checked(
     sets: I16, fatigue: F32, same_topic_penalty: float, topic: I32
 ) -> tuple[I16, F32, I32, np.float32]:
@@ -88,10 +123,38 @@ def _along(sets: I16, value: F32, out: F32) -> None:
 def _path_gains(sets: I16, value: F32, fatigue: F32, penalty: np.float32, topic: I32, gains: F32) -> None:
     for place in range(sets.shape[0]):
         for r in range(sets.shape[1]):
-            k = sets[place, r]
-            if k < 0:
-                continue
-            n_same = 0
-            for earlier in range(place):
-                n_same += topic[sets[earlier, r]] == topic[k]
-            gains[place, r] = value[k, r] - fatigue[r] * np.float32(place) - penalty * np.float32(n_same)
+            if sets[place, r] >= 0:
+                gains[place, r] = _gain(sets, place, r, value, fatigue, penalty, topic)
+
+
+@inline
+def _gain(
+    sets: I16, place: int, r: int, value: F32, fatigue: F32, penalty: np.float32, topic: I32
+) -> np.float32:
+    k = sets[place, r]
+    n_same = 0
+    for earlier in range(place):
+        n_same += topic[sets[earlier, r]] == topic[k]
+    return value[k, r] - fatigue[r] * np.float32(place) - penalty * np.float32(n_same)
+
+
+@kernel
+def _put_drawn(
+    sets: I16,
+    gains: F32,
+    drawn: U8,
+    held_out: U8,
+    drawn_sets: I16,
+    value: F32,
+    fatigue: F32,
+    penalty: np.float32,
+    topic: I32,
+) -> None:
+    for r in range(sets.shape[1]):
+        if drawn[r] == 0 and held_out[r] == 0:
+            continue
+        for place in range(sets.shape[0]):
+            sets[place, r] = -1 if held_out[r] else drawn_sets[place, r]
+            gains[place, r] = np.float32(np.nan)
+            if sets[place, r] >= 0:
+                gains[place, r] = _gain(sets, place, r, value, fatigue, penalty, topic)

@@ -84,6 +84,9 @@ def fatigue(z: F32, v: F32) -> F32:
     z = check_array("z", z, np.float32, (None, None))
     v = check_array("v", v, np.float32, (z.shape[1],))
     check_finite("v", v)
+    if not v.any():
+        check_finite("z", z)
+        return np.zeros(z.shape[0], np.float32)
     cost = np.empty(z.shape[0], np.float32)
     if _fatigue(z, v, np.zeros((v.size, LANES), np.float32), np.empty(LANES, np.float32), cost) > 0:
         check_finite("z", z)

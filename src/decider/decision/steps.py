@@ -11,6 +11,7 @@ member gets depends on nothing but the question and the member, whatever else is
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from decider.catalog import live, quiet
 from decider.decision.overrides import Overrides
@@ -28,7 +29,7 @@ from decider.members import local_minutes
 from decider_core import explore as core_explore
 from decider_core import reasons, values
 from decider_core.assemble import assemble as assemble_sets
-from decider_core.gains import path_gains
+from decider_core.gains import put_drawn
 from decider_core.history import Candidates, SnapshotSends, apply_history
 from decider_core.permit import permit as permit_candidates
 from decider_core.random import DRAW, EPSILON, stream_key, tie_keys, uniforms
@@ -57,7 +58,8 @@ def decide(question: Question) -> Decided:
 def gather(question: Question) -> Gathered:
     """Step 1: the members' rows of the snapshot, the candidates live now, the channels quiet now."""
     parts, bound, rows = question.parts, question.bound, question.rows
-    features, audience, consent, places = parts.snapshot.features[rows], parts.audience, parts.consent, rows
+    here = _stretch(rows)
+    features, audience, consent, places = parts.snapshot.features[here], parts.audience, parts.consent, rows
     if question.overrides is not None:
         features = question.overrides.features(features)
         if question.overrides.audience is not None:
@@ -69,8 +71,15 @@ def gather(question: Question) -> Gathered:
         unknown = (out_for_all == reasons.ELIGIBLE) & (bound.bound_model.estimable == 0)
         out_for_all = np.where(unknown, np.uint8(reasons.NO_POSTERIOR), out_for_all)
     minutes = local_minutes(parts.snapshot, rows, question.time_micros)
-    keys = parts.snapshot.keys[rows]
+    keys = parts.snapshot.keys[here]
     return Gathered(keys, features, audience, consent, places, out_for_all, quiet(parts.catalog, minutes))
+
+
+def _stretch(rows: NDArray[np.int64]) -> NDArray[np.int64] | slice:
+    """The rows, as a slice where they follow each other: so whole stretches of the snapshot are not copied."""
+    if rows[-1] - rows[0] == rows.size - 1 and (rows[1:] - rows[:-1] == 1).all():
+        return slice(int(rows[0]), int(rows[-1]) + 1)
+    return rows
 
 
 def permit(question: Question, gathered: Gathered) -> Permitted:
@@ -149,11 +158,10 @@ def assemble(
         explored.value, permitted.reason, estimated.fatigue, penalty,
         catalog.cost, question.prices, int(question.tie_cut), ties, permitted.caps,
     )  # fmt: skip
-    sets = np.where(explored.drawn, explored.sets, greedy)
-    held_out, drawn = explored.stratum == core_explore.HOLDOUT, np.flatnonzero(explored.drawn)
-    sets[:, held_out], gains[:, held_out] = -1, np.nan
-    drawn_value = np.ascontiguousarray(explored.value[:, drawn])
-    drawn_sets = np.ascontiguousarray(sets[:, drawn])
-    gains[:, drawn] = path_gains(drawn_sets, drawn_value, estimated.fatigue[drawn], penalty, catalog.topic)
+    sets, held_out = greedy.copy(), explored.stratum == core_explore.HOLDOUT
+    put_drawn(
+        sets, gains, explored.drawn.view(np.uint8), held_out.view(np.uint8), explored.sets,
+        explored.value, estimated.fatigue, penalty, catalog.topic,
+    )  # fmt: skip
     chances = propensities(question, gathered, permitted, estimated, explored, sets, greedy, ties)
     return Decided(permitted, estimated, explored, sets, gains, greedy, *chances)

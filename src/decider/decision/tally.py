@@ -9,6 +9,7 @@ import numpy as np
 from decider.catalog import Catalog
 from decider.decision.pricing import RunPrice
 from decider.decision.result import STRATA, ResultChunk, RunSummary
+from decider_core.counts import count_sets
 from decider_core.explore import EXPLORE
 
 
@@ -25,12 +26,11 @@ class Tally:
 
     def add(self, chunk: ResultChunk) -> None:
         """Count one chunk."""
-        held = chunk.sets >= 0
-        counts = held.sum(axis=0)
-        self._per_candidate += np.bincount(chunk.sets[held], minlength=self._per_candidate.size)
-        self._per_count += np.bincount(counts, minlength=self._per_count.size)
-        self._per_stratum += np.bincount(chunk.stratum, minlength=len(STRATA))
-        self._volume_explore += int(counts[chunk.stratum == EXPLORE].sum())
+        counts = count_sets(chunk.sets, chunk.stratum, self._per_candidate.size, len(STRATA))
+        self._per_candidate += counts.per_candidate
+        self._per_count += counts.per_count
+        self._per_stratum += counts.per_stratum
+        self._volume_explore += int(counts.sends_of_stratum[EXPLORE])
         self._expected.append(float(chunk.expected.sum(dtype=np.float64)))
 
     def summary(self, run_id: str, price: RunPrice) -> RunSummary:
