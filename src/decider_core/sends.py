@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from decider_core.compile import I32, I64, U8, kernel
+from decider_core.compile import I16, I32, I64, U8, kernel
 from decider_core.contracts import check_array, check_output, check_range
 
 SEND: Final = 0
@@ -81,6 +81,59 @@ def link_entries(rows: I64, first: int, head: I32, following: I32) -> None:
     check_range("rows", rows, 0, head.size - 1)
     check_range("first", np.array([first, first + rows.size]), 0, following.size)
     _link_entries(rows, first, head, following)
+
+
+def sends_of_sets(
+    sets: I16, rows: I64, codes: I32, time_micros: I64, sequence: I64
+) -> tuple[I64, I64, I32, I64]:
+    """List the sends of message sets, member after member: rows, times, codes and sequences of each.
+
+    Parameters
+    ----------
+    sets : i16[max_messages, n_members]
+        Candidates in order, -1 in empty places.
+    rows : i64[n_members]
+    codes : i32[n_candidates]
+        What the history calls each candidate.
+    time_micros, sequence : i64[n_members]
+        Of each member's sends.
+
+    Raises
+    ------
+    ContractError
+        If an argument has another dtype or shape, or a candidate lies outside.
+    """
+    sets = check_array("sets", sets, np.int16, (None, None))
+    rows = check_array("rows", rows, np.int64, (sets.shape[1],))
+    codes = check_array("codes", codes, np.int32, (None,))
+    time_micros = check_array("time_micros", time_micros, np.int64, rows.shape)
+    sequence = check_array("sequence", sequence, np.int64, rows.shape)
+    check_range("sets", sets, -1, codes.size - 1)
+    n = int(np.count_nonzero(sets >= 0))
+    found = (np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n, np.int32), np.empty(n, np.int64))
+    _sends_of_sets(sets, rows, codes, time_micros, sequence, *found)
+    return found
+
+
+@kernel
+def _sends_of_sets(
+    sets: I16,
+    rows: I64,
+    codes: I32,
+    time_micros: I64,
+    sequence: I64,
+    of_row: I64,
+    at: I64,
+    code: I32,
+    entry: I64,
+) -> None:
+    i = 0
+    for r in range(sets.shape[1]):
+        for place in range(sets.shape[0]):
+            k = sets[place, r]
+            if k >= 0:
+                of_row[i], at[i], code[i], entry[i] = rows[r], time_micros[r], codes[k], sequence[r]
+                i += 1
 
 
 @kernel

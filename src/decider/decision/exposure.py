@@ -14,6 +14,7 @@ from decider.catalog import Catalog
 from decider.logbook.schema import HistoryEntry, HistoryKind
 from decider.members import LiveHistory, Snapshot
 from decider_core.history import LiveSends
+from decider_core.sends import sends_of_sets
 
 BATCH = 65_536
 """Log entries that are entered at once."""
@@ -98,18 +99,10 @@ class Exposure:
         time_micros, sequence
             Decision time and log entry: one for all, or int64 [n], sequences rising.
         """
-        # As np.nonzero, at a fifth of its time.
-        flat = np.flatnonzero(sets.reshape(-1) >= 0)
-        sent = flat % rows.size
-        times = np.broadcast_to(np.asarray(time_micros, np.int64), rows.shape)
-        sequences = np.broadcast_to(np.asarray(sequence, np.int64), rows.shape)
-        self._history.extend(
-            rows[sent],
-            times[sent],
-            self._codes_of(catalog)[sets.reshape(-1)[flat]],
-            np.full(sent.size, HistoryKind.SEND, np.uint8),
-            sequences[sent],
-        )
+        times, sequences = (np.full(rows.size, value, np.int64) for value in (time_micros, sequence))
+        of_rows, at, codes, entries = sends_of_sets(sets, rows, self._codes_of(catalog), times, sequences)
+        kind = np.full(of_rows.size, HistoryKind.SEND, np.uint8)
+        self._history.extend(of_rows, at, codes, kind, entries)
         self._sequence = int(np.max(sequence))
 
     def _codes_of(self, catalog: Catalog) -> NDArray[np.int32]:
