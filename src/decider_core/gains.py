@@ -135,7 +135,8 @@ def _gain(
     n_same = 0
     for earlier in range(place):
         n_same += topic[sets[earlier, r]] == topic[k]
-    return value[k, r] - fatigue[r] * np.float32(place) - penalty * np.float32(n_same)
+    gain: np.float32 = value[k, r] - fatigue[r] * np.float32(place) - penalty * np.float32(n_same)
+    return gain
 
 
 @kernel

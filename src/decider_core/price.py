@@ -75,21 +75,36 @@ def price_for_volume(
     volume may fall short, and never exceeds the budget.
     """
     chunks = _check_chunks(rates, tie_keys)
+    return price_in_passes(lambda: chunks, budget, floor)
+
+
+def price_in_passes(
+    one_pass: Callable[[], Iterable[tuple[F32, U64]]], budget: int, floor: float = 0.0
+) -> Price:
+    """Return the price of :func:`price_for_volume` for more chunks than memory holds.
+
+    Parameters
+    ----------
+    one_pass
+        Goes through all chunks of rates and tie keys once more, in any order, whenever it is called.
+    budget, floor
+        As there.
+    """
     if budget < 0:
         raise ContractError(f"budget must be at least 0, got {budget}")
     high = RateHistogram(floor)
-    for chunk, _ in chunks:
+    for chunk, _ in one_pass():
         high.add(chunk)
     if high.n_counted <= budget:
         return Price(high.floor, np.uint64(0), high.n_counted, 0)
     low = high.refined(budget)
-    for chunk, _ in chunks:
+    for chunk, _ in one_pass():
         low.add(chunk)
     theta, n_above = low.rate_at(budget)
     n_tied = budget - n_above
     if n_tied == 0:
         return Price(theta, np.uint64(0), n_above, 0)
-    return Price(theta, _tie_cut(chunks, theta, n_tied), n_above, n_tied)
+    return Price(theta, _tie_cut(one_pass, theta, n_tied), n_above, n_tied)
 
 
 class RateHistogram:
@@ -233,12 +248,14 @@ def _check_floor(floor: float) -> np.float32:
     return np.float32(check_number("floor", floor, finite=False)) + np.float32(0.0)
 
 
-def _tie_cut(chunks: Iterable[tuple[F32, U64]], theta: np.float32, n_admitted: int) -> np.uint64:
+def _tie_cut(
+    one_pass: Callable[[], Iterable[tuple[F32, U64]]], theta: np.float32, n_admitted: int
+) -> np.uint64:
     # The key of rank n_admitted among the messages at theta: sixteen bits at a time, from the highest.
     prefix, rank = 0, n_admitted
     for shift in range(64 - _DIGIT_BITS, -1, -_DIGIT_BITS):
         counts = np.zeros(_N_DIGITS, np.int64)
-        for chunk, keys in chunks:
+        for chunk, keys in one_pass():
             _count_tied(chunk, keys, theta, np.uint64(prefix), np.uint64(shift), counts)
         digit, n_smaller = _locate(counts, rank)
         prefix, rank = prefix << _DIGIT_BITS | digit, rank - n_smaller

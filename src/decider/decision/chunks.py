@@ -15,10 +15,15 @@ from decider.decision.steps import decide
 from decider_core.gains import path_moments
 
 _BY_MEMBER = ("stratum", "propensity", "propensity_hits", "expected", "history_sequence")
-_BY_PLACE = ("sets", "mean", "sd", "gains")
+_BY_PLACE = ("sets", "mean", "sd", "gains", "mean_gains")
 
 
-def decide_chunk(question: Question, first_ordinal: int) -> ResultChunk:
+def decide_ahead(question: Question, first_ordinal: int) -> ResultChunk:
+    """Decide at the lowest price, with what a cut at a higher one needs."""
+    return decide_chunk(question, first_ordinal, with_mean_gains=True)
+
+
+def decide_chunk(question: Question, first_ordinal: int, with_mean_gains: bool = False) -> ResultChunk:
     """Decide for the members of `question` and keep what is logged and answered."""
     decided, parts = decide(question), question.parts
     sets, estimated = decided.sets, decided.estimated
@@ -43,6 +48,7 @@ def decide_chunk(question: Question, first_ordinal: int) -> ResultChunk:
         propensity_hits=decided.hits,
         expected=expected_of(sets, path.gain),
         history_sequence=np.full(question.rows.size, question.until_sequence, np.int64),
+        mean_gains=path.gain if with_mean_gains else None,
     )
 
 
@@ -59,7 +65,9 @@ def joined(chunks: list[ResultChunk]) -> ResultChunk:
         name: np.concatenate([getattr(chunk, name) for chunk in chunks]) for name in _BY_MEMBER
     }
     by_place: dict[str, Any] = {
-        name: np.concatenate([getattr(chunk, name) for chunk in chunks], axis=1) for name in _BY_PLACE
+        name: np.concatenate([getattr(chunk, name) for chunk in chunks], axis=1)
+        for name in _BY_PLACE
+        if getattr(chunks[0], name) is not None
     }
     rows = np.concatenate([chunk.rows for chunk in chunks])
     member_ids = pl.concat([chunk.member_ids for chunk in chunks])
@@ -68,7 +76,8 @@ def joined(chunks: list[ResultChunk]) -> ResultChunk:
 
 def replaced(chunk: ResultChunk, places: NDArray[np.int64], again: ResultChunk) -> ResultChunk:
     """The chunk with the members at `places` as they were decided again."""
-    changed: dict[str, Any] = {name: getattr(chunk, name).copy() for name in (*_BY_MEMBER, *_BY_PLACE)}
+    names = [name for name in (*_BY_MEMBER, *_BY_PLACE) if getattr(chunk, name) is not None]
+    changed: dict[str, Any] = {name: getattr(chunk, name).copy() for name in names}
     for name, array in changed.items():
         array[..., places] = getattr(again, name)
     return replace(chunk, **changed)

@@ -20,6 +20,10 @@ BATCH = 65_536
 """Log entries that are entered at once."""
 
 
+_CHANGED = np.int32(-2)
+"""No member's newest entry."""
+
+
 class Seen(NamedTuple):
     """The history of some members at one moment."""
 
@@ -70,10 +74,17 @@ class Exposure:
         """Last log entry that it holds."""
         return self._sequence
 
-    def observe(self, rows: NDArray[np.int64], catalog: Catalog) -> Seen:
-        """Give the history of `rows` as it stands now."""
+    def observe(self, rows: NDArray[np.int64], catalog: Catalog, until: int | None = None) -> Seen:
+        """Give the history of `rows` as it stands now, or as it stood after entry `until`.
+
+        Members to whom something was sent since then count as changed from the start.
+        """
         with self.reserving:
-            return Seen(self._history.heads(rows), self.sends(catalog), self._sequence)
+            heads, sends = self._history.heads(rows), self.sends(catalog)
+            if until is None or until >= self._sequence:
+                return Seen(heads, sends, self._sequence)
+        late = (heads >= 0) & (sends.sequence[heads] > until)
+        return Seen(np.where(late, _CHANGED, heads), sends, until)
 
     def sends(self, catalog: Catalog) -> LiveSends:
         """Give all of the history, with the codes of `catalog`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import polars as pl
@@ -103,6 +104,9 @@ class Found(Protocol):
 
 class Log(Protocol):
     """A durable log: what it has acknowledged survives a crash. See ``decider.logbook`` for one."""
+
+    @property
+    def directory(self) -> Path: ...  # noqa: D102
 
     @property
     def last_sequence(self) -> int: ...  # noqa: D102

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from decider.decision.steps import decide
 from decider.errors import InvalidInput
 from decider_core.assemble import gain_rates
 from decider_core.explore import EXPLOIT
-from decider_core.price import price_by_search, price_for_volume
+from decider_core.price import price_by_search, price_in_passes
 from decider_core.random import tie_keys
 
 
@@ -91,8 +91,27 @@ def price_rates(
         chunk[:, ~trial.priced] = np.nan
         rates.append(chunk)
         keys.append(tie_keys(bound.policy.seed, epoch, parts.snapshot.keys[trial.rows]))
-    budget = _left(volume, n_drawn)
-    price = price_for_volume(rates, keys, budget, float(floor.theta))
+    return priced_by_volume(lambda: zip(rates, keys, strict=True), volume, n_drawn, floor)
+
+
+def priced_by_volume(
+    one_pass: Callable[[], Iterable[tuple[NDArray[np.float32], NDArray[np.uint64]]]],
+    volume: int,
+    n_drawn: int,
+    floor: RunPrice,
+) -> RunPrice:
+    """The quantile of the gains that leaves the volume.
+
+    Parameters
+    ----------
+    one_pass
+        Goes through all chunks of rates and tie keys.
+    volume
+        At most so many sends, `n_drawn` of which no price changes.
+    floor
+        The lowest price.
+    """
+    price = price_in_passes(one_pass, _left(volume, n_drawn), float(floor.theta))
     return RunPrice(np.float32(price.theta), np.uint64(price.tie_cut), n_drawn)
 
 

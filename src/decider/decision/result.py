@@ -132,6 +132,8 @@ class ResultChunk:
     """[n] expected incremental reward of the set under the posterior mean; NaN without a model."""
     history_sequence: NDArray[np.int64]
     """[n] last log entry that the decision had seen."""
+    mean_gains: NDArray[np.float32] | None = None
+    """[M, n] what each place adds to `expected`; only where the price is still to come."""
     resume_token: str = ""
     """Set on chunks after which a broken run can go on."""
 

@@ -12,8 +12,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from decider.decision.ahead import Ahead
 from decider.decision.check import channel_mask, check_request, digest_of
-from decider.decision.chunks import decide_chunk, joined, replaced
+from decider.decision.chunks import decide_ahead, decide_chunk, joined, replaced
 from decider.decision.exposure import Exposure, Seen
 from decider.decision.frame import chunk_of_segment, segment_frame
 from decider.decision.parts import Parts
@@ -53,6 +54,8 @@ class _Segment(NamedTuple):
     seen: Seen
     logged: SegmentInfo | None
     chunks: list[Future[ResultChunk]]
+    cut: Future[tuple[ResultChunk, Seen]] | None = None
+    """Where it was decided ahead of the price."""
 
 
 class Run:
@@ -80,6 +83,7 @@ class Run:
         self._is_open = not request.dry_run
         self._answer_from = resume_at(request, self.run_id)
         self._price: RunPrice | None = None
+        self._ahead: Ahead | None = None
         if request.volume is None:
             theta = policy.price if request.price is None else request.price
             self._price = RunPrice(np.float32(theta), np.uint64(0), 0)
@@ -143,9 +147,13 @@ class Run:
         if self._n_added == 0:
             raise InvalidInput.of("members", "must not be empty: the run got no member at all", 0)
         self._waiting = [np.concatenate(self._waiting)] if self._waiting else []
-        if self._price is None:
-            self._set_price(self._find_price())
-        yield from self._decide(self._left(SEGMENT))
+        try:
+            if self._price is None:
+                self._set_price(self._find_price())
+            yield from self._decide(self._left(SEGMENT))
+        finally:
+            if self._ahead is not None:
+                self._ahead.close()
         if not self._request.dry_run:
             self._desk.log.finish_run(self.run_id, self.summary.as_dict())
         self._is_open = False
@@ -181,6 +189,7 @@ class Run:
             theta=None if self._price is None else float(self._price.theta),
             tie_cut=None if self._price is None else int(self._price.tie_cut),
             propensity_draws=policy.propensity_draws,
+            history_sequence=self._desk.exposure.last_sequence,
             request={"volume": request.volume, "price": request.price, "whole_snapshot": self._whole},
         )
 
@@ -228,7 +237,9 @@ class Run:
     def _find_price(self) -> RunPrice:
         """The first pass: every marginal gain above the floor, and from them the price."""
         floor = RunPrice(np.float32(self._bound.policy.price), np.uint64(0), 0)
-        seen = self._desk.exposure.observe(np.zeros(0, np.int64), self.parts.catalog)
+        if self._can_be_cut():
+            return self._price_ahead(floor)
+        seen = self._observe(np.zeros(0, np.int64))
         assert self._request.volume is not None
 
         def decide_at(price: RunPrice) -> Iterator[Trial]:
@@ -244,6 +255,44 @@ class Run:
         costs = self._desk.parts.catalog.cost
         find = price_rates if (costs == costs[0]).all() else search_price
         return find(decide_at, self._desk.parts, self._bound, self._epoch, self._request.volume, floor)
+
+    def _can_be_cut(self) -> bool:
+        """Whether a set at the price is the beginning of the set at the lowest, its propensity the same."""
+        costs, kind = self.parts.catalog.cost, self._bound.policy.kind
+        by_draws = kind == "thompson" and not self._request.defer_propensities
+        return bool(
+            (costs == costs[0]).all() and costs[0] > 0.0 and kind != "epsilon_greedy" and not by_draws
+        )
+
+    def _price_ahead(self, floor: RunPrice) -> RunPrice:
+        """Decide everything at the lowest price, keep it on disk, and find the price."""
+        assert self._request.volume is not None
+        ahead = Ahead(self._desk.log.directory, self.parts, self._bound, self._epoch)
+        self._ahead, under_way = ahead, deque[_Segment]()
+
+        def keep(segment: _Segment) -> None:
+            ahead.add(joined([future.result() for future in segment.chunks]), segment.seen)
+
+        ordinal = 0
+        for rows in self._left(SEGMENT):
+            seen = self._observe(rows)
+            chunks = [
+                self._desk.pool.submit(
+                    decide_ahead, self._question(rows[at : at + CHUNK], seen, floor), ordinal + at
+                )
+                for at in range(0, rows.size, CHUNK)
+            ]
+            under_way.append(_Segment(rows, seen, None, chunks))
+            ordinal += rows.size
+            if len(under_way) > AHEAD:
+                keep(under_way.popleft())
+        while under_way:
+            keep(under_way.popleft())
+        return ahead.price(self._request.volume, floor, lambda: self._left(SEGMENT))
+
+    def _observe(self, rows: NDArray[np.int64]) -> Seen:
+        """The history as the run found it: so a run that was broken off and goes on decides the same."""
+        return self._desk.exposure.observe(rows, self.parts.catalog, self.record.history_sequence)
 
     def _set_price(self, price: RunPrice) -> None:
         theta, tie_cut = float(price.theta), int(price.tie_cut)
@@ -265,11 +314,15 @@ class Run:
             yield from self._complete(under_way.popleft())
 
     def _begin(self, rows: NDArray[np.int64], ordinal: int) -> _Segment:
-        seen = self._desk.exposure.observe(rows, self.parts.catalog)
+        seen = self._observe(rows)
         if ordinal in self._logged:
             return _Segment(rows, seen, self._logged[ordinal], [])
-        starts = range(0, rows.size, CHUNK)
         submit = self._desk.pool.submit
+        if self._ahead is not None:
+            assert self._price is not None
+            cut = submit(self._ahead.cut, ordinal // SEGMENT, rows, self._price)
+            return _Segment(rows, seen, None, [], cut)
+        starts = range(0, rows.size, CHUNK)
         chunks = [
             submit(decide_chunk, self._question(rows[at : at + CHUNK], seen), ordinal + at) for at in starts
         ]
@@ -283,9 +336,12 @@ class Run:
                 value = f"{segment.rows.size} members from place {self._n_decided} on"
                 raise InvalidInput([Violation("members", f"{rule} {value}")])
         else:
-            chunk = joined([future.result() for future in segment.chunks])
+            if segment.cut is not None:
+                chunk, seen = segment.cut.result()
+            else:
+                chunk, seen = joined([future.result() for future in segment.chunks]), segment.seen
             if not self._request.dry_run:
-                chunk = self._make_durable(chunk, segment.seen)
+                chunk = self._make_durable(chunk, seen)
         self._n_decided += chunk.n_members
         self._tally.add(chunk)
         if self._n_decided > self._answer_from:

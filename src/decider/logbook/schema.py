@@ -175,6 +175,9 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     the run's own name the experiment, and repeat its first cell's price."""
     request: dict[str, ContextValue] = {}
     """What the run was asked for, such as ``volume``."""
+    history_sequence: int | None = None
+    """Last log entry that its decisions had seen, but for members to whom something was sent meanwhile; None in runs
+    from before this was kept."""
     finished: bool = False
     summary: dict[str, object] = {}
     """Filled by :meth:`Logbook.finish_run`."""

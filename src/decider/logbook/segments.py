@@ -289,7 +289,9 @@ def _values_hold(frame: pl.DataFrame, places: int, run: RunRecord, first_ordinal
     """Whether the rules hold, at the speed of runs; :func:`_refuse_values` says which does not."""
     if any(frame[name].null_count() for name in frame.columns if name != "propensity"):
         return False
-    column = {name: frame[name].to_numpy() for name in frame.columns if name not in ("member_id", "propensity")}
+    column = {
+        name: frame[name].to_numpy() for name in frame.columns if name not in ("member_id", "propensity")
+    }
     propensity = frame["propensity"].drop_nulls().to_numpy()
     ordinals = np.arange(first_ordinal, first_ordinal + frame.height)
     count = column["n_messages"]

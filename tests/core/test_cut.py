@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.core.test_assemble import INTERPRETED, instance
+
+from decider_core.assemble import assemble
+from decider_core.contracts import ContractError
+from decider_core.cut import cut_at_price
+
+
+def cut(case, price, where):
+    path, gains = assemble(**case | {"price": np.full_like(case["price"], -np.inf)})
+    cut_at_price(path, gains, where, float(case["cost"][0]), price, case["tie_cut"], case["tie_keys"])
+    return path, gains
+
+
+@settings(deadline=None, max_examples=30 if INTERPRETED else 300)
+@given(st.integers(0, 2**32), st.sampled_from([-1.0, 0.0, 0.25, 0.3, 0.5, 2.0]))
+def test_a_cut_gives_the_bits_of_assembly_at_the_price(seed, price):
+    # Coarse values, so that many rates are exactly the price and the tie cut decides.
+    case = instance(seed, equal_costs=True)
+    case["cost"][:] = 0.5
+    n_members = len(case["tie_keys"])
+    sets, gains = assemble(**case | {"price": np.full_like(case["price"], price)})
+    found, cut_gains = cut(case, price, np.ones(n_members, np.uint8))
+    np.testing.assert_array_equal(found, sets)
+    np.testing.assert_array_equal(cut_gains, gains)
+
+
+def test_members_beside_keep_their_sets():
+    case = instance(3, equal_costs=True)
+    case["cost"][:] = 1.0
+    where = (np.arange(len(case["tie_keys"])) % 2).astype(np.uint8)
+    path, _ = assemble(**case | {"price": np.full_like(case["price"], -np.inf)})
+    found, _ = cut(case, 1e9, where)
+    np.testing.assert_array_equal(found[:, where == 0], path[:, where == 0])
+    assert (found[:, where == 1] == -1).all()
+
+
+def test_what_does_not_fit_is_refused():
+    sets, gains = np.zeros((2, 3), np.int16), np.zeros((2, 3), np.float32)
+    where, keys = np.ones(3, np.uint8), np.zeros(3, np.uint64)
+    with pytest.raises(ContractError, match=r"cost must be greater than 0, got 0\.0"):
+        cut_at_price(sets, gains, where, 0.0, 0.1, 0, keys)
+    with pytest.raises(ContractError, match="where"):
+        cut_at_price(sets, gains, where[:2], 1.0, 0.1, 0, keys)
+    with pytest.raises(ContractError, match="price"):
+        cut_at_price(sets, gains, where, 1.0, float("nan"), 0, keys)
