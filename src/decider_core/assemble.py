@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from decider_core.caps import LARGEST, MAX_MESSAGES, Terms, check_caps, check_fatigue, check_sets, check_terms
 from decider_core.caps import Caps as Caps
-from decider_core.choice import GROUP, LANES, best, best_level, best_level_themed, best_themed, offer
+from decider_core.choice import GROUP, LANES, best, best_level, best_level_limited, best_limited, offer
 from decider_core.compile import F32, I16, I32, U8, U64, as_f32, as_i32, inline, kernel
 from decider_core.contracts import ContractError, check_array, check_output, check_range
 
@@ -128,18 +128,17 @@ class Lanes(NamedTuple):
     key: U64
     """* u64[LANES]: tie key."""
     room_channel: I32
-    """* i32[n_channels, LANES]: room left on the channel."""
+    """* i32[n_channels, LANES]: room on the channel."""
     room_topic: I32
-    """* i32[n_topics, LANES]: room left for the topic."""
-    n_topic: I32
-    """i32[n_topics, LANES]: messages of the topic so far."""
-    topic_loss: F32
-    """f32[n_topics, LANES]: infinity where the topic has no room, else its penalty so far."""
+    """* i32[n_topics, LANES]: room for the topic."""
     channel_loss: F32
-    """f32[1 + n_channels, LANES]: what fatigue takes at this place, infinity where nothing may be added; in
-    row 0 whatever the channel, in row 1 + c on channel c."""
+    """f32[1 + n_channels, LANES]: in row 1 + c infinity where channel c has no room, else 0; row 0 is 0."""
+    topic_loss: F32
+    """f32[1 + n_topics, LANES]: in row 1 + t infinity where topic t has no room, else its penalty; row 0 is 0."""
     channel_row: I32
     """i32[n_candidates]: each candidate's row of channel_loss."""
+    topic_row: I32
+    """i32[n_candidates]: each candidate's row of topic_loss."""
     charge: F32
     """f32[n_candidates]: what the order takes off."""
     least: F32
@@ -147,9 +146,15 @@ class Lanes(NamedTuple):
     below_cut: I32
     """i32[LANES]: not 0 where the tie key is below the cut."""
     best: F32
-    """f32[LANES]: gain of the best candidate."""
+    """f32[LANES]: gain of the best candidate, NaN if there is none or it is not admitted."""
     chosen: I32
-    """i32[LANES]: the best candidate, -1 if there is none or it is not admitted."""
+    """i32[LANES]: the best candidate, -1 likewise."""
+    row_of_channel: I32
+    """i32[MAX_MESSAGES, LANES]: the row of channel_loss of what each place was given."""
+    row_of_topic: I32
+    """i32[MAX_MESSAGES, LANES]: the row of topic_loss of what each place was given."""
+    n_same: I32
+    """i32[LANES]: how many places were given something of one row."""
 
 
 @inline
@@ -230,15 +235,18 @@ def _lanes(n_candidates: int, n_channels: int, n_topics: int) -> Lanes:
         key=np.empty(LANES, np.uint64),
         room_channel=np.empty((n_channels, LANES), np.int32),
         room_topic=np.empty((n_topics, LANES), np.int32),
-        n_topic=np.empty((n_topics, LANES), np.int32),
-        topic_loss=np.empty((n_topics, LANES), np.float32),
-        channel_loss=np.empty((1 + n_channels, LANES), np.float32),
+        channel_loss=np.zeros((1 + n_channels, LANES), np.float32),
+        topic_loss=np.zeros((1 + n_topics, LANES), np.float32),
         channel_row=np.zeros(n_candidates, np.int32),
+        topic_row=np.zeros(n_candidates, np.int32),
         charge=np.empty(n_candidates, np.float32),
         least=np.empty((2, n_candidates), np.float32),
         below_cut=np.zeros(LANES, np.int32),
         best=np.empty(LANES, np.float32),
         chosen=np.empty(LANES, np.int32),
+        row_of_channel=np.empty((MAX_MESSAGES, LANES), np.int32),
+        row_of_topic=np.empty((MAX_MESSAGES, LANES), np.int32),
+        n_same=np.empty(LANES, np.int32),
     )
 
 
@@ -248,12 +256,11 @@ def _set_terms(terms: Terms, lanes: Lanes) -> bool:
     n_other = 0
     for k in range(terms.cost.size):
         n_other += (terms.cost[k] != terms.cost[0]) | (terms.price[k] != terms.price[0])
-    if n_other > 0:
-        for k in range(terms.cost.size):
-            cost, price = terms.cost[k], terms.price[k]
-            lanes.charge[k] = _charge(cost, price)
-            lanes.least[0, k] = _least_admitted(cost, price, False)
-            lanes.least[1, k] = _least_admitted(cost, price, True)
+    for k in range(terms.cost.size if n_other > 0 else min(terms.cost.size, 1)):
+        cost, price = terms.cost[k], terms.price[k]
+        lanes.charge[k] = _charge(cost, price)
+        lanes.least[0, k] = _least_admitted(cost, price, False)
+        lanes.least[1, k] = _least_admitted(cost, price, True)
     return n_other == 0
 
 
@@ -325,122 +332,113 @@ def _assemble_lanes(
     n_places, n_lanes = sets.shape
     for k in range(len(lanes.free)):
         lanes.channel_row[k] = 1 + caps.channel[k] if tight else 0
+        lanes.topic_row[k] = 1 + caps.topic[k] if themed else 0
+    if tight:
+        for c in range(len(lanes.room_channel)):
+            _bar(lanes.room_channel[c, :n_lanes], lanes.channel_loss[1 + c])
     if themed:
-        for t in range(len(caps.room_topic)):
-            _begin_topic(lanes.room_topic[t, :n_lanes], lanes.n_topic[t], lanes.topic_loss[t])
+        for t in range(len(lanes.room_topic)):
+            _bar(lanes.room_topic[t, :n_lanes], lanes.topic_loss[1 + t])
     for place in range(n_places):
-        _begin_place(lanes, n_lanes, place, tight, terms.tie_cut)
-        _choose(lanes, themed, level, caps.topic, n_lanes)
-        n_added = _admit(lanes, n_lanes, level, terms)
-        _write(lanes.chosen[:n_lanes], lanes.best, sets[place], gains[place])
+        if terms.tie_cut > np.uint64(0):
+            for r in range(n_lanes):
+                lanes.below_cut[r] = (lanes.key[r] | np.uint64(place)) < terms.tie_cut
+        n_added = _choose(lanes, tight or themed, level, place, n_lanes)
+        _copy(lanes.chosen[:n_lanes], sets[place])
+        _copy(lanes.best[:n_lanes], gains[place])
         if n_added == 0 or place + 1 == n_places:
             sets[place + 1 :] = -1
             gains[place + 1 :] = np.float32(np.nan)
             return
-        _take(lanes, n_lanes, tight, themed, terms.same_topic_penalty, caps)
+        # A lane that got nothing is closed for good: what it loses here, it loses for nothing.
+        _take(lanes.chosen[:n_lanes], lanes.free)
+        if tight:
+            _take_room(
+                lanes.chosen[:n_lanes], lanes.channel_row, place, np.float32(0.0),
+                lanes.room_channel, lanes.row_of_channel, lanes.n_same, lanes.channel_loss,
+            )  # fmt: skip
+        if themed:
+            _take_room(
+                lanes.chosen[:n_lanes], lanes.topic_row, place, terms.same_topic_penalty,
+                lanes.room_topic, lanes.row_of_topic, lanes.n_same, lanes.topic_loss,
+            )  # fmt: skip
 
 
 @kernel
-def _begin_topic(room: I32, n_messages: I32, loss: F32) -> None:
+def _bar(room: I32, loss: F32) -> None:
     for r in range(len(room)):
-        n_messages[r] = 0
         loss[r] = np.float32(0.0) if room[r] > 0 else np.float32(np.inf)
 
 
-@kernel
-def _begin_place(lanes: Lanes, n_lanes: int, place: int, tight: bool, tie_cut: np.uint64) -> None:
-    if tie_cut > np.uint64(0):
-        for r in range(n_lanes):
-            lanes.below_cut[r] = (lanes.key[r] | np.uint64(place)) < tie_cut
-    _tire(lanes.fatigue[:n_lanes], np.float32(place), lanes.room, np.int32(place), lanes.channel_loss[0])
-    if tight:
-        for c in range(len(lanes.room_channel)):
-            _tire_channel(lanes.channel_loss[0, :n_lanes], lanes.room_channel[c], lanes.channel_loss[1 + c])
-
-
-@kernel
-def _tire(fatigue: F32, n_before: np.float32, room: I32, place: np.int32, loss: F32) -> None:
-    for r in range(len(fatigue)):
-        loss[r] = fatigue[r] * n_before if room[r] > place else np.float32(np.inf)
-
-
-@kernel
-def _tire_channel(member_loss: F32, room: I32, loss: F32) -> None:
-    for r in range(len(member_loss)):
-        loss[r] = member_loss[r] if room[r] > 0 else np.float32(np.inf)
-
-
 @inline
-def _choose(lanes: Lanes, themed: bool, level: bool, topic: I32, n_lanes: int) -> None:
+def _choose(lanes: Lanes, limited: bool, level: bool, place: int, n_lanes: int) -> int:
     if len(lanes.free) == 0:
         lanes.chosen[:n_lanes] = -1
-    elif level and themed:
-        best_level_themed(
-            lanes.free, lanes.channel_loss, lanes.channel_row, lanes.topic_loss, topic,
-            lanes.charge, lanes.least, lanes.below_cut, lanes.best, lanes.chosen, n_lanes,
+        lanes.best[:n_lanes] = np.float32(np.nan)
+        return 0
+    if level and limited:
+        n_added = best_level_limited(
+            lanes.free, lanes.fatigue, lanes.room, lanes.channel_loss, lanes.channel_row, lanes.topic_loss,
+            lanes.topic_row, lanes.charge, lanes.least, lanes.below_cut, lanes.best, lanes.chosen, place, n_lanes,
         )  # fmt: skip
     elif level:
-        best_level(
-            lanes.free, lanes.channel_loss, lanes.channel_row, lanes.topic_loss, topic,
-            lanes.charge, lanes.least, lanes.below_cut, lanes.best, lanes.chosen, n_lanes,
+        n_added = best_level(
+            lanes.free, lanes.fatigue, lanes.room, lanes.channel_loss, lanes.channel_row, lanes.topic_loss,
+            lanes.topic_row, lanes.charge, lanes.least, lanes.below_cut, lanes.best, lanes.chosen, place, n_lanes,
         )  # fmt: skip
-    elif themed:
-        best_themed(
-            lanes.free, lanes.channel_loss, lanes.channel_row, lanes.topic_loss, topic,
-            lanes.charge, lanes.least, lanes.below_cut, lanes.best, lanes.chosen, n_lanes,
+    elif limited:
+        n_added = best_limited(
+            lanes.free, lanes.fatigue, lanes.room, lanes.channel_loss, lanes.channel_row, lanes.topic_loss,
+            lanes.topic_row, lanes.charge, lanes.least, lanes.below_cut, lanes.best, lanes.chosen, place, n_lanes,
         )  # fmt: skip
     else:
-        best(
-            lanes.free, lanes.channel_loss, lanes.channel_row, lanes.topic_loss, topic,
-            lanes.charge, lanes.least, lanes.below_cut, lanes.best, lanes.chosen, n_lanes,
+        n_added = best(
+            lanes.free, lanes.fatigue, lanes.room, lanes.channel_loss, lanes.channel_row, lanes.topic_loss,
+            lanes.topic_row, lanes.charge, lanes.least, lanes.below_cut, lanes.best, lanes.chosen, place, n_lanes,
         )  # fmt: skip
-
-
-@kernel
-def _admit(lanes: Lanes, n_lanes: int, level: bool, terms: Terms) -> int:
-    # Where all cost the same, the best is admitted if any is; else only those admitted were compared.
-    if level and terms.cost.size > 0:
-        _admit_best(lanes.best[:n_lanes], terms.cost[0], terms.price[0], lanes.below_cut, lanes.chosen)
-    return int(_close_without(lanes.chosen[:n_lanes], lanes.room))
-
-
-@kernel
-def _admit_best(best: F32, cost: np.float32, price: np.float32, below_cut: I32, chosen: I32) -> None:
-    for r in range(len(best)):
-        chosen[r] = chosen[r] if _admitted(best[r], cost, price, below_cut[r] != 0) else np.int32(-1)
-
-
-@kernel
-def _close_without(chosen: I32, room: I32) -> int:
-    n_added = 0
-    for r in range(len(chosen)):
-        room[r] = room[r] if chosen[r] >= 0 else np.int32(0)
-        n_added += chosen[r] >= 0
     return int(n_added)
 
 
 @kernel
-def _write(chosen: I32, best: F32, sets: I16, gains: F32) -> None:
+def _take(chosen: I32, free: F32) -> None:
     for r in range(len(chosen)):
-        sets[r] = chosen[r]
-    for r in range(len(chosen)):
-        gains[r] = best[r] if chosen[r] >= 0 else np.float32(np.nan)
+        free[_candidate(chosen[r]), r] = _NEVER
 
 
 @kernel
-def _take(lanes: Lanes, n_lanes: int, tight: bool, themed: bool, penalty: np.float32, caps: Caps) -> None:
-    # No branch on who got one: a lane that did not is closed for good, so whatever it loses is lost to nobody.
-    for r in range(n_lanes):
-        k = max(lanes.chosen[r], np.int32(0))
-        lanes.free[k, r] = _NEVER
-        if tight:
-            lanes.room_channel[caps.channel[k], r] -= 1
-        if themed:
-            t = caps.topic[k]
-            lanes.room_topic[t, r] -= 1
-            lanes.n_topic[t, r] += 1
-            loss = penalty * np.float32(lanes.n_topic[t, r])
-            lanes.topic_loss[t, r] = loss if lanes.room_topic[t, r] > 0 else np.float32(np.inf)
+def _take_room(
+    chosen: I32,
+    row: I32,
+    place: int,
+    penalty: np.float32,
+    room: I32,
+    row_of_place: I32,
+    n_same: I32,
+    loss: F32,
+) -> None:
+    # The loss of the row that was taken from: from how many places took from it, without counting every row.
+    for r in range(len(chosen)):
+        row_of_place[place, r] = row[_candidate(chosen[r])]
+    for r in range(len(chosen)):
+        n_same[r] = 1
+    for before in range(place):
+        _count_same(row_of_place[before, : len(chosen)], row_of_place[place], n_same)
+    for r in range(len(chosen)):
+        taken = np.uint32(row_of_place[place, r])
+        left = room[taken - np.uint32(1), r] > n_same[r]
+        loss[taken, r] = penalty * np.float32(n_same[r]) if left else np.float32(np.inf)
+
+
+@kernel
+def _count_same(before: I32, now: I32, n_same: I32) -> None:
+    for r in range(len(before)):
+        n_same[r] += before[r] == now[r]
+
+
+@inline
+def _candidate(chosen: np.int32) -> np.uint32:
+    # Unsigned: an index that may be negative would be looked at as one that counts from the end.
+    return np.uint32(max(chosen, np.int32(0)))
 
 
 @kernel
