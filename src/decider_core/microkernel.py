@@ -95,6 +95,12 @@ if INTERPRETED:
                 total = _fma(rows[(r // CANDIDATES * d + i) * CANDIDATES + r % CANDIDATES], tile[i], total)
             out[r] = total
 
+    def multiply_row(tile: F32, row: F32, out: F32) -> None:
+        """Stand in for the compiled product."""
+        out[:] = 0.0
+        for i in range(row.size):
+            out[:] = _fma(row[i], tile[i], out)
+
     def square_norms(tile: F32, factors: F32, out: F32) -> None:
         """Stand in for the compiled product, sum by sum in the same order."""
         d, place = tile.shape[0], 0
@@ -163,6 +169,27 @@ else:
             return context.get_dummy_value()
 
         return types.void(tile, rows, out), generate
+
+    @intrinsic
+    def multiply_row(typing_context: Any, tile: Any, row: Any, out: Any) -> Any:
+        """``out = sum_i row[i] * tile[i]`` for one row as it is, f32[d] with d at least 1; out is f32[LANES]."""
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            arrays = vectors.arrays_of(context, builder, signature, arguments)
+            tile, row, out = (array.data for array in arrays)
+
+            def feature(i: Value, sums: list[Value]) -> list[Value]:
+                weight = broadcast(builder, row, i)
+                members = _load_row(builder, tile, i)
+                return [multiply_add(builder, weight, *pair) for pair in zip(members, sums, strict=True)]
+
+            sums = repeat(
+                builder, count(0), vectors.length(builder, arrays[1]), 1, [ZEROS] * _N_VECTORS, feature
+            )
+            _store_row(builder, sums, out, count(0))
+            return context.get_dummy_value()
+
+        return types.void(tile, row, out), generate
 
     @intrinsic
     def square_norms(typing_context: Any, tile: Any, factors: Any, out: Any) -> Any:

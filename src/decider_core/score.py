@@ -9,12 +9,23 @@ import numpy as np
 
 from decider_core.compile import F32, fma, inline, kernel
 from decider_core.contracts import check_array, check_finite, check_output
-from decider_core.microkernel import LANES, multiply_rows, padded_features, padded_rows, square_norms
+from decider_core.microkernel import (
+    LANES,
+    multiply_row,
+    multiply_rows,
+    padded_features,
+    padded_rows,
+    square_norms,
+)
 from decider_core.packing import PackedPosterior, pack_posterior
 from decider_core.tiles import copy_roots, copy_rows, turn_blocks
 from decider_core.vectors import VECTOR
 
-__all__ = ["PackedPosterior", "fatigue", "pack_posterior", "posterior_moments"]
+__all__ = ["PackedPosterior", "fatigue", "moments_and_fatigue", "pack_posterior", "posterior_moments"]
+
+
+_NO_WEIGHTS = np.empty(0, np.float32)
+_NO_WEIGHTS.flags.writeable = False
 
 
 def posterior_moments(
@@ -52,13 +63,41 @@ def posterior_moments(
     pair features, and 2 d for the diagonal form. Members are worked on 32 at a time: fewer cost as much
     as 32.
     """
+    mean, sd, _ = _estimate(packed, _NO_WEIGHTS, z, u, out)
+    return mean, sd
+
+
+def moments_and_fatigue(
+    packed: PackedPosterior,
+    v: F32,
+    z: F32,
+    u: F32 | None = None,
+    out: tuple[F32, F32] | None = None,
+) -> tuple[F32, F32, F32]:
+    """Return what :func:`posterior_moments` and :func:`fatigue` do, from one reading of the features.
+
+    Returns
+    -------
+    mean, sd : f32[n_candidates, n_members]
+    fatigue : f32[n_members]
+        The same bits as those of the two.
+    """
+    v = check_array("v", v, np.float32, (packed.n_features,))
+    check_finite("v", v)
+    return _estimate(packed, v, z, u, out)
+
+
+def _estimate(
+    packed: PackedPosterior, v: F32, z: F32, u: F32 | None, out: tuple[F32, F32] | None
+) -> tuple[F32, F32, F32]:
     p, k = packed.n_pair_features, packed.n_candidates
     z = check_array("z", z, np.float32, (None, packed.n_features))
     n = z.shape[0]
     if u is None:
         u = np.empty((0, k, n), np.float32)
     u = check_array("u", u, np.float32, (p, k, n))
-    check_finite("u", u)
+    if p > 0:
+        check_finite("u", u)
     mean_out, sd_out = out if out is not None else (None, None)
     mean = check_output("mean", mean_out, np.float32, (k, n))
     sd = check_output("sd", sd_out, np.float32, (k, n))
@@ -66,10 +105,11 @@ def posterior_moments(
     tile = np.zeros((padded_features(packed.n_features), LANES), np.float32)
     products = np.empty(((1 + p) * padded_rows(k), LANES), np.float32)
     variance = np.empty((padded_rows(k), LANES), np.float32)
-    scratch = (tile, np.zeros_like(tile), products, variance)
-    if _moments(z, u, packed.diagonal, *weights, *scratch, mean, sd) > 0:
+    scratch = (tile, np.zeros_like(tile), products, variance, np.empty(LANES, np.float32))
+    tired = np.empty(n if v.size else 0, np.float32)
+    if _moments(z, u, packed.diagonal, *weights, v, *scratch, mean, sd, tired) > 0:
         check_finite("z", z)
-    return mean, sd
+    return mean, sd, tired
 
 
 def fatigue(z: F32, v: F32) -> F32:
@@ -102,12 +142,15 @@ def _moments(
     quadratic: F32,
     pair_mean: F32,
     pair_factor: F32,
+    v: F32,
     tile: F32,
     squares: F32,
     products: F32,
     variance: F32,
+    total: F32,
     mean: F32,
     sd: F32,
+    tired: F32,
 ) -> int:
     # Returns the number of members whose first mean is not finite: that of a member with a feature that is
     # not finite never is, whatever the weights.
@@ -118,6 +161,9 @@ def _moments(
         # In the last tile the lanes beyond the last member keep what was there: nobody reads their results.
         end = min(first + LANES, n_members)
         _fill_tile(z[first:end], tile)
+        if v.size > 0:
+            multiply_row(tile, v, total)
+            _copy_positive(total, tired[first:end])
         multiply_rows(tile, linear, products)
         if diagonal:
             _square(tile.reshape(-1), squares.reshape(-1))
@@ -205,9 +251,7 @@ def _fatigue(z: F32, v: F32, tile: F32, total: F32, cost: F32) -> int:
     for first in range(0, z.shape[0], LANES):
         end = min(first + LANES, z.shape[0])
         _fill_tile(z[first:end], tile)
-        total[:] = np.float32(0.0)
-        for i in range(v.size):
-            _add_multiple(v[i], tile[i], total)
+        multiply_row(tile, v, total)
         n_suspect += _n_not_finite(total[: end - first])
         _copy_positive(total, cost[first:end])
     return n_suspect

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from decider_core.compile import INTERPRETED
 from decider_core.contracts import ContractError
-from decider_core.score import fatigue, pack_posterior, posterior_moments
+from decider_core.score import fatigue, moments_and_fatigue, pack_posterior, posterior_moments
 
 shapes = pytest.mark.parametrize(
     ("n", "k", "d", "p"),
@@ -250,3 +250,26 @@ def test_fatigue_refuses_wrong_weights():
         fatigue(z, np.zeros(2, np.float32))
     with pytest.raises(ContractError, match=r"v must be finite, got nan at \[0\]"):
         fatigue(z, np.full(3, np.nan, np.float32))
+
+
+@shapes
+def test_moments_and_fatigue_from_one_reading_have_the_bits_of_two(n: int, k: int, d: int, p: int):
+    case = Case(n, k, d, p)
+    v = np.random.default_rng(4).normal(size=d).astype(np.float32)
+    packed = case.pack()
+    mean, sd, tired = moments_and_fatigue(packed, v, case.z, case.u)
+    for comp, ref in zip((mean, sd), posterior_moments(packed, case.z, case.u), strict=True):
+        assert_same_bits(comp, ref)
+    assert_same_bits(tired, fatigue(case.z, v))
+
+
+def test_fatigue_without_features_is_none():
+    np.testing.assert_array_equal(fatigue(np.empty((3, 0), np.float32), np.empty(0, np.float32)), np.zeros(3))
+
+
+def test_moments_and_fatigue_refuse_weights_that_do_not_fit():
+    case = Case(3, 2, 5, 0)
+    with pytest.raises(ContractError, match=r"v must have shape \(5\)"):
+        moments_and_fatigue(case.pack(), np.zeros(4, np.float32), case.z)
+    with pytest.raises(ContractError, match="v must be finite"):
+        moments_and_fatigue(case.pack(), np.full(5, np.nan, np.float32), case.z)

@@ -16,7 +16,7 @@ import numpy as np
 from decider_core.assemble import Caps, assemble
 from decider_core.compile import F32, F64
 from decider_core.random import DRAW, stream_key, tie_keys
-from decider_core.score import fatigue, pack_posterior, posterior_moments
+from decider_core.score import moments_and_fatigue, pack_posterior
 from decider_core.values import THOMPSON, policy_values
 
 CHUNK: Final = 4096
@@ -51,11 +51,14 @@ class Chain:
         )
         moments = np.empty((k, n), np.float32), np.empty((k, n), np.float32)
         value, ties = np.empty((k, n), np.float32), tie_keys(7, 0, keys)
-        penalty, stream, tired = 0.1 * limited, stream_key(7, DRAW, 0), fatigue(self.z, v)
+        penalty, stream, tired = 0.1 * limited, stream_key(7, DRAW, 0), np.zeros(n, np.float32)
+
+        def estimate() -> None:
+            tired[:] = moments_and_fatigue(packed, v, self.z, out=moments)[2]
+
         self.sets = np.empty((MAX_MESSAGES, n), np.int16), np.empty((MAX_MESSAGES, n), np.float32)
         self.steps: dict[str, Callable[[], object]] = {
-            "estimate": lambda: posterior_moments(packed, self.z, out=moments),
-            "fatigue": lambda: fatigue(self.z, v),
+            "estimate": estimate,
             "draw": lambda: policy_values(THOMPSON, *moments, 0.0, stream, keys, candidates, out=value),
             "ties": lambda: tie_keys(7, 0, keys),
             "assemble": lambda: assemble(

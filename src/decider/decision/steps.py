@@ -33,7 +33,7 @@ from decider_core.gains import put_drawn
 from decider_core.history import Candidates, SnapshotSends, apply_history
 from decider_core.permit import permit as permit_candidates
 from decider_core.random import DRAW, EPSILON, stream_key, tie_keys, uniforms
-from decider_core.score import fatigue, posterior_moments
+from decider_core.score import moments_and_fatigue
 from decider_core.values import policy_values
 
 KINDS = {
@@ -118,8 +118,7 @@ def estimate(question: Question, described: Described) -> Estimated:
     if model is None:
         nothing = np.full((question.parts.catalog.n_candidates, n_members), np.nan, np.float32)
         return Estimated(nothing, nothing, np.zeros(n_members, np.float32))
-    mean, sd = posterior_moments(model.packed, described.z, described.u)
-    return Estimated(mean, sd, fatigue(described.z, model.fatigue))
+    return Estimated(*moments_and_fatigue(model.packed, model.fatigue, described.z, described.u))
 
 
 def explore(question: Question, gathered: Gathered, permitted: Permitted, estimated: Estimated) -> Explored:
