@@ -12,7 +12,7 @@ ifneq ($(strip $(DECIDER_DATA_DIR)),)
 export DECIDER_DATA_DIR
 endif
 
-.PHONY: help run test test-core check bench generate setup clean
+.PHONY: help run test test-core check bench reference generate setup clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -45,8 +45,11 @@ check: $(READY) $(GENERATE_READY) ## Lint, types, layers, protobuf rules, genera
 	$(BIN)/buf breaking proto --against '.git#ref=HEAD,subdir=proto'
 	$(GENERATE_VENV)/bin/python proto/generate.py --check
 
-bench: $(READY) ## Run the benchmarks, each beside its baseline
-	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-columns=median,iqr,rounds
+bench: $(READY) ## Measure every case beside its baseline: one table, and whether the goals hold
+	$(BIN)/decider bench
+
+reference: $(READY) ## Record the ratios that `make check` holds, after a change that is meant
+	$(BIN)/decider bench --short --record benchmarks/reference.json
 
 generate: $(GENERATE_READY) ## Make src/decider/v1 from proto/
 	$(GENERATE_VENV)/bin/python proto/generate.py

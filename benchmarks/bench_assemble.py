@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
-from timing import median_seconds
 
+from decider.bench.timing import median_seconds
 from decider_core.assemble import Caps, assemble
 from decider_core.explore import UCB, policy_values
 

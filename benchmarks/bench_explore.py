@@ -7,8 +7,8 @@ import itertools
 import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
-from timing import median_seconds
 
+from decider.bench.timing import median_seconds
 from decider_core.assemble import Caps
 from decider_core.explore import explore_sets
 

@@ -6,8 +6,8 @@ import lightgbm
 import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
-from timing import median_seconds
 
+from decider.bench.timing import median_seconds
 from decider_core.forest import forest_leaves, forest_scores, pack_forest
 from tests.core.boosted_trees import arrays_of_trees, trees_of_dump
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
-from timing import median_seconds
 
+from decider.bench.timing import median_seconds
 from decider_core.price import price_for_volume
 
 SHAPES = [(1_000_000, None), (10_000_000, None), (1_000_000, 8)]

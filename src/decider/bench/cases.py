@@ -12,6 +12,7 @@ NAMES: Final = (
     "thompson",
     "diagonal",
     "gram",
+    "ope",
     "decide",
 )
 """In the order in which they are run."""
