@@ -26,8 +26,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Decisions and events; created when it is not there."""
     threads: int = 0
     """Threads that decide; 0 takes one for each core."""
+    processes: int = 0
+    """Front processes that take calls on the port, with this one behind them; 0 takes them here."""
     max_concurrent_rpcs: int = 64
-    """Calls beyond it are refused at once with RESOURCE_EXHAUSTED."""
+    """Calls beyond it, in each process, are refused at once with RESOURCE_EXHAUSTED."""
     max_message_bytes: int = 32 * 1024 * 1024
     """Largest message taken or sent."""
     metrics_port: int = 0
@@ -62,6 +64,7 @@ def load_config(path: Path | None) -> Config:
         Violation(f"config.{field}", f"must be in [{low}, {high}], got {value}")
         for field, low, high in (
             ("threads", 0, 1024),
+            ("processes", 0, 64),
             ("max_concurrent_rpcs", 1, 100_000),
             ("max_message_bytes", 1 << 16, 1 << 30),
             ("metrics_port", 0, 65_535),

@@ -30,8 +30,10 @@ class Served:
         self.address = str(self.said.get("address"))
 
 
-@pytest.fixture(scope="module")
-def served(house: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+@pytest.fixture(scope="module", params=[0, 2], ids=["alone", "fronts"])
+def served(
+    request: pytest.FixtureRequest, house: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("served") / "house"
     shutil.copytree(house, folder)
     command = [
@@ -41,6 +43,8 @@ def served(house: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
         "serve",
         "--config",
         str(folder / "decider.toml"),
+        "--processes",
+        str(request.param),
         "--json",
     ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,6 +23,7 @@ from decider.bench.house import build_house
 from decider.bench.load import write_requests
 from decider.bench.stack import DECIDE, ECHO, request_bytes
 from decider.clock import SystemClock
+from decider.errors import NotReady
 
 N_CALLERS = 64
 N_CONNECTIONS = 4
@@ -31,10 +32,17 @@ GOAL, GOAL_LATENCY = 0.8, 1.5
 
 
 def measure(effort: Effort) -> Iterator[Row]:
-    """Calls a second, and latency at half load."""
+    """Calls a second, and latency at half load: through one front process, and without any."""
+    for n_fronts in (1, 0):
+        with TemporaryDirectory() as folder:
+            yield from _rows(effort, Path(folder), n_fronts)
+
+
+def _rows(effort: Effort, folder: Path, n_fronts: int) -> Iterator[Row]:
     n_members, seconds = (5_000, 1.0) if effort.short else (100_000, 3.0)
-    with TemporaryDirectory() as folder, _stack(Path(folder), n_members) as (ports, requests):
-        generator = _Generator(ports, requests)
+    shape = f"fronts{n_fronts}-callers{N_CALLERS}"
+    goal, goal_latency = (GOAL, GOAL_LATENCY) if n_fronts else (None, None)
+    with service(folder, n_members, n_fronts) as generator:
         rounds = effort.rounds(2 if effort.short else 5)
         generator.run(DECIDE, min(seconds, 1.0), "closed", N_CALLERS)
         found: dict[str, list[dict[str, float]]] = {DECIDE: [], ECHO: []}
@@ -43,54 +51,70 @@ def measure(effort: Effort) -> Iterator[Row]:
             for method, loads in found.items():
                 loads.append(generator.run(method, seconds, "closed", N_CALLERS))
         rate, echo = (statistics.median(load["rate"] for load in found[m]) for m in (DECIDE, ECHO))
-        yield row_of("decide", f"callers{N_CALLERS}", rate, "calls/s", "an empty echo", echo, GOAL)
+        yield row_of("decide", shape, rate, "calls/s", "an empty echo", echo, goal)
         at_half: dict[str, list[dict[str, float]]] = {DECIDE: [], ECHO: []}
         flushes = []
         for turn in range(rounds):
             effort.report("half load", turn, rounds)
-            flushes += _flush_seconds(Path(folder))
+            flushes += flush_seconds(folder)
             for method, loads in at_half.items():
                 loads.append(generator.run(method, seconds, "open", rate / 2))
         flush = statistics.median(flushes)
-        for name, goal in (("p50", None), ("p99", GOAL_LATENCY)):
+        for name in ("p50", "p99"):
             decide, echo = (
                 statistics.median(load[name] for load in at_half[m]) * 1e3 for m in (DECIDE, ECHO)
             )
             yield row_of(
-                "decide", f"half-load-{name}, less one fsync", decide - flush * 1e3, "ms", "an empty echo", echo,
-                goal, at_most=True,
+                "decide", f"{shape}-half-load-{name}, less one fsync of {flush * 1e3:.1f} ms", decide - flush * 1e3,
+                "ms", "an empty echo", echo, goal_latency if name == "p99" else None, at_most=True,
             )  # fmt: skip
 
 
 @contextmanager
-def _stack(directory: Path, n_members: int) -> Iterator[tuple[dict[str, int], Path]]:
-    """The server process; its ports, and a file of requests."""
+def service(
+    directory: Path, n_members: int, n_fronts: int, n_requests: int = N_REQUESTS
+) -> Iterator[Generator]:
+    """The service with so many fronts, as many echoes, and what makes load for them."""
     config, requests = build_house(directory, n_members), directory / "requests"
     now = SystemClock().now_micros()
     write_requests(
-        requests, [request_bytes(f"r{n:08}", n * 7919 % n_members, now + n) for n in range(N_REQUESTS)]
+        requests, [request_bytes(f"r{n:08}", n * 7919 % n_members, now + n) for n in range(n_requests)]
     )
-    command = [sys.executable, "-m", "decider.bench.stack", str(config), str(n_members)]
-    server = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
+    with ExitStack() as stack:
+        serving = stack.enter_context(_process("serve", str(config), str(n_members), str(n_fronts)))
+        port = 0
+        for _ in range(max(n_fronts, 1)):
+            port = stack.enter_context(_process("echo", str(serving["n_bytes"]), str(port)))["port"]
+        yield Generator({DECIDE: serving["port"], ECHO: port}, requests)
+
+
+@contextmanager
+def _process(*arguments: str) -> Iterator[dict[str, int]]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "decider.bench.stack", *arguments],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
     try:
-        assert server.stdout is not None
-        yield json.loads(server.stdout.readline()), requests
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line:
+            raise NotReady(f"the process for {arguments[0]!r} ended before it served")
+        yield json.loads(line)
     finally:
-        server.communicate()
+        process.communicate()
 
 
-class _Generator:
+class Generator:
     """Runs loads, each with requests that no other has sent."""
 
     def __init__(self, ports: dict[str, int], requests: Path) -> None:
-        self._ports = {DECIDE: ports["port"], ECHO: ports["echo"]}
+        self.ports = ports
         self._requests, self._first = requests, 0
 
     def run(self, method: str, seconds: float, kind: str, how: float) -> dict[str, float]:
+        """A load for so long: ``closed`` with `how` many callers, or ``open`` at that rate."""
         command = [
-            sys.executable, "-m", "decider.bench.load", str(self._ports[method]), method, str(self._requests),
+            sys.executable, "-m", "decider.bench.load", str(self.ports[method]), method, str(self._requests),
             str(self._first), str(N_CONNECTIONS), str(seconds), kind, str(how),
         ]  # fmt: skip
         done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
@@ -102,7 +126,7 @@ class _Generator:
         return found
 
 
-def _flush_seconds(directory: Path, n: int = 100) -> list[float]:
+def flush_seconds(directory: Path, n: int = 100) -> list[float]:
     """How long it takes to append 4 KiB and force them to the disk."""
     seconds = []
     with (directory / "flushed").open("ab") as file:

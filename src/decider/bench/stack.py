@@ -1,7 +1,7 @@
-"""The real service and an empty echo on the same stack in one process: ``python -m decider.bench.stack``.
+"""The real service as a process, and an empty echo as another: ``python -m decider.bench.stack``.
 
-The echo is a bare method on the same kind of server, on the same event loop: it takes as many bytes as Decide
-and answers as many, and nothing of ours is in between.
+The echo is a bare method on the same kind of server: it takes as many bytes as Decide and answers as many, and
+nothing of ours is in between.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def request_bytes(name: str, member: int, time_micros: int, *, dry_run: bool = F
     return raw
 
 
-async def start_echo(answer: bytes) -> tuple[grpc.aio.Server, int]:
-    """A server with one empty method, and its port."""
+async def start_echo(answer: bytes, port: int = 0) -> tuple[grpc.aio.Server, int]:
+    """A server with one empty method, and its port, which it shares with others that are told the same."""
 
     async def echo(_request: bytes, _context: Any) -> bytes:
         return answer
@@ -47,33 +47,41 @@ async def start_echo(answer: bytes) -> tuple[grpc.aio.Server, int]:
     server = grpc.aio.server(maximum_concurrent_rpcs=256)
     handlers = {"Echo": grpc.unary_unary_rpc_method_handler(echo)}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("bench.Echo", handlers),))
-    port = server.add_insecure_port("127.0.0.1:0")
+    port = server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
     return server, port
 
 
-def main(config: str, n_members: str) -> None:
-    """Serve until standard input closes; prints both ports."""
+def serve(config: str, n_members: str, n_fronts: str) -> None:
+    """Serve until standard input closes; prints the port, and how long answers are."""
     configure_logs(as_json=True)
-    composition, server = open_service(load_config(Path(config)))
+    composition, server = open_service(load_config(Path(config)), n_fronts=int(n_fronts))
     now = SystemClock().now_micros()
-    answers = []
+    sizes = []
     for place in range(200):
         request = MemberRequest(
             member_id=FIRST_ID + place * 17 % int(n_members), request_id=f"sample-{place}", policy=POLICY,
             decision_time_micros=now, dry_run=True,
         )  # fmt: skip
-        answers.append(len(decide_response(composition.engine.decide(request), dry_run=False)))
+        sizes.append(len(decide_response(composition.engine.decide(request), dry_run=False)))
     server.start()
-    echo, echo_port = run(start_echo(bytes(int(statistics.median(answers)))))
-    ports = {"port": server.port, "echo": echo_port, "answer_bytes": statistics.median(answers)}
-    sys.stdout.write(json.dumps(ports) + "\n")
-    sys.stdout.flush()
-    sys.stdin.read()
-    run(echo.stop(0.0))
-    server.stop(0.0)
+    _say(port=server.port, n_bytes=int(statistics.median(sizes)))
+    server.stop()
     composition.close()
 
 
+def echo(n_bytes: str, port: str) -> None:
+    """Echo until standard input closes; prints the port."""
+    server, at = run(start_echo(bytes(int(n_bytes)), int(port)))
+    _say(port=at)
+    run(server.stop(0.0))
+
+
+def _say(**facts: int) -> None:
+    sys.stdout.write(json.dumps(facts) + "\n")
+    sys.stdout.flush()
+    sys.stdin.read()
+
+
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    serve(*sys.argv[2:]) if sys.argv[1] == "serve" else echo(*sys.argv[2:])

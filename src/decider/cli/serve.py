@@ -17,6 +17,7 @@ from decider.service.start import open_service
 EXAMPLES = examples(
     "decider serve --config decider.toml",
     "decider serve --listen 127.0.0.1:0 --json",
+    "decider serve --processes 2",
 )
 
 
@@ -31,6 +32,15 @@ def serve(
     reuse_port: Annotated[
         bool, typer.Option("--reuse-port", help="Share the port with other processes.")
     ] = False,
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=64,
+            help="Front processes that take the calls, with this one behind them to decide and log for all; "
+            "0 takes them here.  [default: the configuration's, else 0]",
+        ),
+    ] = None,
     machine: Annotated[
         bool, typer.Option("--json", help="Print the address as one line of JSON, and log lines of JSON.")
     ] = False,
@@ -43,7 +53,9 @@ def serve(
     settings = configuration(config)
     if listen:
         settings = msgspec.structs.replace(settings, listen=listen)
-    composition, server = open_service(settings, reuse_port=reuse_port)
+    if processes is None:
+        processes = settings.processes
+    composition, server = open_service(settings, reuse_port=reuse_port, n_fronts=processes)
     host = settings.listen.rpartition(":")[0]
     parts = composition.engine.parts
     payload = {

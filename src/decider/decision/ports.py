@@ -55,17 +55,8 @@ class Ticket(Protocol):
         """Its place in the log."""
         ...
 
-    @property
-    def durable(self) -> bool:
-        """Whether it is on disk."""
-        ...
-
     def wait(self, timeout: float | None = None) -> None:
         """Return once it is durable."""
-        ...
-
-    def then(self, call: Callable[[], object]) -> None:
-        """Call once it is durable or has failed; `wait` then returns, or raises, at once."""
         ...
 
 

@@ -38,7 +38,7 @@ class InForce:
     exposure: Exposure
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Outcome:
     """What came of a request: a decision, or an error."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import groupby
 from operator import itemgetter
@@ -25,25 +25,11 @@ class Group:
         self.writes: list[tuple[str, Row]] = []
         self.settled = threading.Event()
         self.failure: BaseException | None = None
-        self._calls: list[Callable[[], object]] | None = []
-        self._lock = threading.Lock()
 
     def settle(self, failure: BaseException | None = None) -> None:
         """Say that it is on disk, or why it never will be; whoever waits goes on."""
         self.failure = failure
         self.settled.set()
-        with self._lock:
-            calls, self._calls = self._calls or [], None
-        for call in calls:
-            call()
-
-    def then(self, call: Callable[[], object]) -> None:
-        """Call once it is settled: at once when it is already, else in the writer's thread."""
-        with self._lock:
-            if self._calls is not None:
-                self._calls.append(call)
-                return
-        call()
 
 
 _STORED = Group()
@@ -78,16 +64,6 @@ class Ticket:
     def durable(self) -> bool:
         """Whether the write is on disk."""
         return self._group.settled.is_set() and self._group.failure is None
-
-    def then(self, call: Callable[[], object]) -> None:
-        """Call once the write is on disk or has failed; :meth:`wait` then returns, or raises, at once.
-
-        Parameters
-        ----------
-        call
-            Must be quick and must not raise: the thread that writes the log may be the one that calls.
-        """
-        self._group.then(call)
 
     def wait(self, timeout: float | None = None) -> None:
         """Return once the write is on disk.

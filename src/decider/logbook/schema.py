@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from enum import IntEnum, StrEnum
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -245,6 +246,7 @@ class EventResult(NamedTuple):
     """Sequence number of the last new event; 0 when all were duplicates."""
 
 
+@lru_cache(maxsize=4_096)
 def run_id_of(request_id: str) -> str:
     """First 24 hex digits of the SHA-256 of the request id (UTF-8)."""
     return hashlib.sha256(request_id.encode()).hexdigest()[:RUN_ID_LENGTH]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -78,6 +79,8 @@ class Singles:
         self.admission = threading.Lock()
         # Queued and perhaps not yet committed, oldest first, and the latest of those that are.
         self._recent: dict[str, Appended] = {}
+        # Their order: a dictionary that loses its first entry over and over takes ever longer to find the next.
+        self._oldest: deque[str] = deque()
         self._n_appended = 0
         self.n_runs = 0
         """Bulk runs begun; whoever begins one holds `admission`."""
@@ -117,6 +120,7 @@ class Singles:
             first = commits.submit(_ADD, rows, numbered=True)
             for place, (run_id, (record, _)) in enumerate(bodies.items()):
                 self._recent[run_id] = Appended(record, first.following(place), True)
+            self._oldest.extend(bodies)
             self._n_appended += len(rows)
         answers = [
             self._answer(record, self._recent.get(run_id) or found.known.get(run_id), run_id in bodies)
@@ -164,10 +168,9 @@ class Singles:
 
     def _forget_old(self) -> None:
         while len(self._recent) > RECENT:
-            oldest = next(iter(self._recent))
-            if not self._recent[oldest].ticket.durable:
+            if not self._recent[self._oldest[0]].ticket.durable:
                 return
-            del self._recent[oldest]
+            del self._recent[self._oldest.popleft()]
 
 
 def check_single(record: DecisionRecord) -> None:

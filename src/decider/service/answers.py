@@ -9,14 +9,13 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from decider.decision.result import (
     STRATA,
-    ChosenMessage,
     Decision,
     Explanation,
     ResultChunk,
     RunSummary,
     TraceEntry,
 )
-from decider.logbook.schema import RunRecord
+from decider.logbook.schema import RunRecord, SetEntry
 from decider.service.ports import Candidate
 from decider.v1 import decision_pb2, decision_service_pb2, member_pb2, run_pb2
 from decider_core.reasons import NAMES
@@ -47,7 +46,7 @@ def decision_message(decision: Decision, dry_run: bool = False) -> decision_pb2.
     return decision_pb2.Decision(
         decision_id="" if dry_run else record.decision_id,
         member_id=member_id_message(record.member_id),
-        messages=[_chosen(message) for message in decision.messages],
+        messages=[_chosen(entry) for entry in record.messages],
         stratum=_STRATA[record.stratum],
         price=record.theta,
         propensity=record.propensity,
@@ -203,17 +202,18 @@ def summary_message(summary: RunSummary) -> decision_service_pb2.BatchDecideResp
     )
 
 
-def _chosen(message: ChosenMessage) -> decision_pb2.ChosenMessage:
+def _chosen(entry: SetEntry) -> decision_pb2.ChosenMessage:
+    message, _, channel = entry.candidate.rpartition("@")
     return decision_pb2.ChosenMessage(
-        candidate=message.candidate,
-        message=message.message,
-        type=message.type,
-        topic=message.topic,
-        channel=message.channel,
-        expected_incrementality=message.expected_incrementality,
-        standard_deviation=message.standard_deviation,
-        propensity=message.propensity,
-        marginal_gain=message.marginal_gain,
+        candidate=entry.candidate,
+        message=message,
+        type=entry.type,
+        topic=entry.topic,
+        channel=channel,
+        expected_incrementality=entry.mean,
+        standard_deviation=entry.sd,
+        propensity=entry.propensity,
+        marginal_gain=entry.gain,
     )
 
 

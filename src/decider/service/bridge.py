@@ -12,6 +12,9 @@ import grpc
 
 from decider.errors import Unavailable
 
+PEER = "decider-peer"
+"""Metadata of a relayed call: where the front has it from."""
+
 
 class Bridge:
     """The context of a call for a thread.
@@ -29,7 +32,7 @@ class Bridge:
         self._lock = threading.Lock()
         self._active = True
         self._callbacks: list[Callable[[], object]] = []
-        self._under_way: Future[Any] | None = None
+        self._under_way: set[Future[Any]] = set()
 
     def is_active(self) -> bool:
         """Whether anybody still waits for the answer."""
@@ -43,14 +46,16 @@ class Bridge:
             return self._active
 
     def peer(self) -> str:
-        """Where the call comes from."""
-        return str(self._context.peer())
+        """Where the call comes from; a front tells where it has it from."""
+        peer = str(self._context.peer())
+        if peer.startswith("unix:"):
+            peer = str(dict(self._context.invocation_metadata()).get(PEER, peer))
+        return peer
 
     def cancel(self) -> None:
         """Break the call off: a read or write that waits for the client ends at once."""
         self.end()
-        under_way = self._under_way
-        if under_way is not None:
+        for under_way in tuple(self._under_way):
             under_way.cancel()
 
     def end(self) -> None:
@@ -86,10 +91,13 @@ class Bridge:
         if not self._active:
             coroutine.close()
             raise Unavailable("the call was broken off")
-        self._under_way = future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        self._under_way.add(future)
         if not self._active:  # broken off in between: nobody has cancelled this one
             future.cancel()
         try:
             return future.result()
         except (CancelledError, grpc.aio.BaseError) as error:
             raise Unavailable("the call was broken off") from error
+        finally:
+            self._under_way.discard(future)

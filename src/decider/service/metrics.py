@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter as Counted
+from collections.abc import Iterable
 from functools import lru_cache
 from wsgiref.simple_server import WSGIServer
 
@@ -50,11 +52,19 @@ class Metrics:
             "decider_run_members", "Members decided in batches.", registry=self.registry
         )
 
-    def count_decision(self, decision: Decision) -> None:
-        """Count an answered decision and the messages of its set."""
-        self._stratum(decision.stratum).inc()
-        for entry in decision.record.messages:
-            self._channel(entry.candidate.rpartition("@")[2]).inc()
+    def count_decisions(self, decisions: Iterable[Decision]) -> None:
+        """Count answered decisions and the messages of their sets."""
+        # Counting by name first: a counter takes a lock for each time that it is told something.
+        strata: Counted[str] = Counted()
+        channels: Counted[str] = Counted()
+        for decision in decisions:
+            strata[decision.stratum] += 1
+            for entry in decision.record.messages:
+                channels[entry.candidate.rpartition("@")[2]] += 1
+        for stratum, n in strata.items():
+            self._stratum(stratum).inc(n)
+        for channel, n in channels.items():
+            self._channel(channel).inc(n)
 
 
 class MetricsPage:

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
+from typing import Protocol
 
 import grpc
 import structlog
@@ -109,6 +110,10 @@ class Server:
             self._page = None
         _log.info("stopped", port=self.port)
 
+    def leave(self) -> None:
+        """Tell those who watch the server's health that it ends; calls are still taken."""
+        run(self._health.enter_graceful_shutdown())
+
     async def _start(self) -> None:
         await self._grpc.start()
         for name in ("", *SERVICES):
@@ -143,7 +148,9 @@ async def _build_server(engine: Engine, registry: Registry, settings: ServiceSet
     metrics = Metrics()
     # Every admitted call has a thread at once: waiting in a queue would only use up its deadline.
     threads = ThreadPoolExecutor(settings.max_concurrent_rpcs, thread_name_prefix="call")
-    server = grpc.aio.server(maximum_concurrent_rpcs=settings.max_concurrent_rpcs, options=_options(settings))
+    server = grpc.aio.server(
+        maximum_concurrent_rpcs=settings.max_concurrent_rpcs, options=channel_options(settings)
+    )
     try:
         port = server.add_insecure_port(settings.listen)
     except RuntimeError as error:
@@ -170,7 +177,31 @@ async def _build_server(engine: Engine, registry: Registry, settings: ServiceSet
     return Server(server, port, health_servicer, metrics, settings, waiting, threads)
 
 
-def serve(server: Server, reload: Callable[[], object], close: Callable[[], object]) -> None:
+def channel_options(settings: ServiceSettings) -> list[tuple[str, int]]:
+    """What grpcio is told of a port."""
+    return [
+        ("grpc.max_receive_message_length", settings.max_message_bytes),
+        ("grpc.max_send_message_length", settings.max_message_bytes),
+        ("grpc.so_reuseport", int(settings.reuse_port)),
+        # A client that vanished without a word is noticed, and its batch with it, within 80 s.
+        ("grpc.keepalive_time_ms", 60_000),
+        ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ]
+
+
+class Serving(Protocol):
+    """A server that can be started and stopped, with fronts or without."""
+
+    @property
+    def port(self) -> int: ...  # noqa: D102
+
+    def start(self) -> None: ...  # noqa: D102
+
+    def stop(self) -> None: ...  # noqa: D102
+
+
+def serve(server: Serving, reload: Callable[[], object], close: Callable[[], object]) -> None:
     """Serve until SIGTERM or SIGINT; then finish the calls under way and close. SIGHUP reads the parts anew.
 
     Parameters
@@ -203,15 +234,3 @@ def _reload(reload: Callable[[], object]) -> None:
         _log.error("reload refused", exc_info=error)
     else:
         _log.info("reloaded")
-
-
-def _options(settings: ServiceSettings) -> list[tuple[str, int]]:
-    return [
-        ("grpc.max_receive_message_length", settings.max_message_bytes),
-        ("grpc.max_send_message_length", settings.max_message_bytes),
-        ("grpc.so_reuseport", int(settings.reuse_port)),
-        # A client that vanished without a word is noticed, and its batch with it, within 80 s.
-        ("grpc.keepalive_time_ms", 60_000),
-        ("grpc.keepalive_timeout_ms", 20_000),
-        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-    ]

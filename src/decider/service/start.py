@@ -13,13 +13,16 @@ from decider.decision.engine import Engine
 from decider.decision.request import MemberRequest, RunRequest
 from decider.errors import InvalidInput
 from decider.service.compose import Composition, compose
+from decider.service.fronts import FrontedServer, build_fronts
 from decider.service.server import Server, build_server
 from decider.service.settings import ServiceSettings
 
 _log = structlog.get_logger(__name__)
 
 
-def open_service(config: Config, *, reuse_port: bool = False) -> tuple[Composition, Server]:
+def open_service(
+    config: Config, *, reuse_port: bool = False, n_fronts: int = 0
+) -> tuple[Composition, Server | FrontedServer]:
     """Open everything that `config` names, warm it up, and bind the port; the server is not started yet.
 
     Parameters
@@ -28,6 +31,8 @@ def open_service(config: Config, *, reuse_port: bool = False) -> tuple[Compositi
         The configuration.
     reuse_port
         Let several processes share the port.
+    n_fronts
+        Front processes that take the calls for this one; none takes them itself.
 
     Raises
     ------
@@ -37,7 +42,12 @@ def open_service(config: Config, *, reuse_port: bool = False) -> tuple[Compositi
     composition = compose(config)
     try:
         warm_up(composition.engine)
-        server = build_server(composition.engine, composition.registry, settings_of(config, reuse_port))
+        engine, registry, settings = composition.engine, composition.registry, settings_of(config, reuse_port)
+        server: Server | FrontedServer
+        if n_fronts:
+            server = build_fronts(engine, registry, settings, n_fronts)
+        else:
+            server = build_server(engine, registry, settings)
     except BaseException:
         composition.close()
         raise

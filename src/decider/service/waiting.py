@@ -9,13 +9,10 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
-from operator import attrgetter
 from queue import Empty, SimpleQueue
 
-from decider.decision.ports import Ticket
 from decider.decision.request import MemberRequest
-from decider.decision.together import Outcome
-from decider.service.answers import decide_response
+from decider.service.deciding import Answer, Deciding
 from decider.service.metrics import Metrics
 from decider.service.ports import Engine
 
@@ -23,7 +20,6 @@ MAX_TOGETHER = 256
 """Most calls in a group: bounds how long the first one waits for the last."""
 
 Call = tuple[MemberRequest, "asyncio.Future[bytes]"]
-Answer = bytes | Exception
 
 
 class WaitingDecides:
@@ -40,7 +36,7 @@ class WaitingDecides:
     """
 
     def __init__(self, engine: Engine, metrics: Metrics, loop: asyncio.AbstractEventLoop) -> None:
-        self._engine, self._metrics, self._loop = engine, metrics, loop
+        self._deciding, self._loop = Deciding(engine, metrics), loop
         self._calls: SimpleQueue[Call | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._decide_all, name="decide-together", daemon=True)
         self._thread.start()
@@ -75,52 +71,13 @@ class WaitingDecides:
 
     def _decide(self, group: list[Call]) -> None:
         futures = [future for _, future in group]
+        answers = self._deciding.decide([request for request, _ in group])
         try:
-            outcomes = self._engine.decide_together([request for request, _ in group])
-            answers = [
-                self._answer(request, outcome) for (request, _), outcome in zip(group, outcomes, strict=True)
-            ]
-        except Exception as error:  # nobody may be left waiting
-            self._tell(futures, [error] * len(group))
-            return
-        tickets = [outcome.ticket for outcome in outcomes if outcome.ticket is not None]
-        # The log commits in order, and after a failure nothing more: the last one to be durable tells of all.
-        last = max(tickets, key=attrgetter("sequence"), default=None)
-        if last is None:
-            self._tell(futures, answers)
-        else:
-            last.then(lambda: self._tell(futures, _durable(answers, outcomes, last)))
-
-    def _answer(self, request: MemberRequest, outcome: Outcome) -> Answer:
-        decision = outcome.decision
-        if decision is None:
-            assert outcome.error is not None
-            return outcome.error
-        self._metrics.count_decision(decision)
-        return decide_response(decision, request.dry_run)
-
-    def _tell(self, futures: Sequence[asyncio.Future[bytes]], answers: Sequence[Answer]) -> None:
-        """Wake all callers of a group at once; from any thread."""
-        try:
+            # All callers of a group wake at once.
             self._loop.call_soon_threadsafe(_settle, futures, answers)
         except RuntimeError:
             # The loop is closed: the process ends, and nobody listens.
             return
-
-
-def _durable(answers: Sequence[Answer], outcomes: Sequence[Outcome], last: Ticket) -> Sequence[Answer]:
-    """The answers of a group whose last decision is settled; errors for those that are not on the disk."""
-    if last.durable:
-        return answers
-    told: list[Answer] = []
-    for answer, outcome in zip(answers, outcomes, strict=True):
-        try:
-            if outcome.ticket is not None:
-                outcome.ticket.wait(0.0)
-            told.append(answer)
-        except Exception as error:
-            told.append(error)
-    return told
 
 
 def _settle(futures: Sequence[asyncio.Future[bytes]], answers: Sequence[Answer]) -> None:
