@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.core.test_assemble import INTERPRETED, instance
 
 from decider_core.assemble import assemble
 from decider_core.contracts import ContractError
 from decider_core.cut import cut_at_price
+from tests.core.test_assemble import INTERPRETED, instance
 
 
 def cut(case, price, where):

@@ -1,4 +1,4 @@
-"""A volume by deciding ahead of the price and cutting: the same bits as deciding again, and as going on after a kill."""
+"""A volume by deciding ahead of the price and cutting: the bits of deciding again, and of going on after a kill."""
 
 from __future__ import annotations
 
