@@ -54,6 +54,78 @@ def cut_at_price(
     _cut_at_price(sets, gains, where, np.float32(cost), np.float32(price), np.uint64(tie_cut), tie_keys)
 
 
+def filled(sets: I16, values: F32 | I16) -> F32 | I16:
+    """Return the values of places that are not empty, place after place: [n_filled].
+
+    Parameters
+    ----------
+    sets : i16[max_messages, n_members]
+        -1 in empty places.
+    values : f32 or i16 [max_messages, n_members]
+
+    Raises
+    ------
+    ContractError
+        If an argument has another dtype or shape.
+    """
+    sets = check_array("sets", sets, np.int16, (None, None))
+    values = check_array("values", values, _number(values), sets.shape)
+    out = np.empty(sets.size + 1, values.dtype)
+    return out[: _filled(sets, values, out)].copy()
+
+
+def spread(count: U8, n_places: int, values: F32 | I16, empty: float) -> F32 | I16:
+    """Put values back in their places: the inverse of :func:`filled`, [n_places, n_members].
+
+    Parameters
+    ----------
+    count : u8[n_members]
+        Places that are not empty; they come first.
+    n_places
+        Places of each member.
+    values : f32 or i16 [n_filled]
+    empty
+        What the empty places hold.
+
+    Raises
+    ------
+    ContractError
+        If an argument has another dtype or shape, or counts and values do not match.
+    """
+    count = check_array("count", count, np.uint8, (None,))
+    values = check_array("values", values, _number(values), (None,))
+    if count.max(initial=0) > n_places or int(count.sum()) != values.size:
+        raise ContractError(f"count must be at most {n_places} and sum to {values.size}, got {count.sum()}")
+    out = np.full((n_places, count.size), empty, values.dtype)
+    _spread(count, values, out)
+    return out
+
+
+def _number(values: F32 | I16) -> type[np.generic]:
+    return np.int16 if values.dtype == np.int16 else np.float32
+
+
+@kernel
+def _filled(sets: I16, values: F32 | I16, out: F32 | I16) -> int:
+    i = 0
+    for place in range(sets.shape[0]):
+        for r in range(sets.shape[1]):
+            # Written always and kept only where it counts: no branch to guess.
+            out[i] = values[place, r]
+            i += sets[place, r] >= 0
+    return i
+
+
+@kernel
+def _spread(count: U8, values: F32 | I16, out: F32 | I16) -> None:
+    i = 0
+    for place in range(out.shape[0]):
+        for r in range(count.size):
+            if place < count[r]:
+                out[place, r] = values[i]
+                i += 1
+
+
 @kernel
 def _cut_at_price(
     sets: I16,

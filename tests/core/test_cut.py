@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from decider_core.assemble import assemble
 from decider_core.contracts import ContractError
-from decider_core.cut import cut_at_price
+from decider_core.cut import cut_at_price, filled, spread
 from tests.core.test_assemble import INTERPRETED, instance
 
 
@@ -49,3 +49,16 @@ def test_what_does_not_fit_is_refused():
         cut_at_price(sets, gains, where[:2], 1.0, 0.1, 0, keys)
     with pytest.raises(ContractError, match="price"):
         cut_at_price(sets, gains, where, 1.0, float("nan"), 0, keys)
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+def test_what_is_filled_comes_back_to_its_place(dtype):
+    rng = np.random.default_rng(1)
+    count = rng.integers(0, 4, 50).astype(np.uint8)
+    sets = np.where(np.arange(3)[:, None] < count, 5, -1).astype(np.int16)
+    values = rng.integers(-90, 90, (3, 50)).astype(dtype)
+    kept = filled(sets, values)
+    np.testing.assert_array_equal(kept, values[sets >= 0])
+    np.testing.assert_array_equal(spread(count, 3, kept, -1), np.where(sets >= 0, values, -1))
+    with pytest.raises(ContractError, match="count must be at most 3 and sum to"):
+        spread(count, 3, kept[1:], -1)

@@ -19,24 +19,23 @@ from decider.decision.chunks import expected_of
 from decider.decision.exposure import Seen
 from decider.decision.parts import BoundPolicy, Parts
 from decider.decision.pricing import RunPrice, priced_by_volume
-from decider.decision.result import ResultChunk
+from decider.decision.result import STRATA, ResultChunk
 from decider.errors import Unavailable
 from decider_core.assemble import gain_rates
-from decider_core.cut import cut_at_price
+from decider_core.cut import cut_at_price, filled, spread
 from decider_core.explore import EXPLOIT, EXPLORE
 from decider_core.random import tie_keys
 
 Arrays = dict[str, NDArray[Any]]
 _BY_PLACE = ("sets", "mean", "sd", "gains", "mean_gains")
-_BY_MEMBER = ("stratum", "propensity", "propensity_hits")
+_NOT_REPLAYED = -1
 
 
 class _Stretch(NamedTuple):
     """Where a segment's arrays lie in the file, and what its members had been sent."""
 
     offset: int
-    n_bytes: int
-    layout: tuple[tuple[str, np.dtype[Any], tuple[int, ...]], ...]
+    layout: tuple[tuple[str, np.dtype[Any], int], ...]
     first_ordinal: int
     seen: Seen
 
@@ -47,7 +46,7 @@ class Ahead:
     Parameters
     ----------
     directory
-        Where the file lies; some 70 bytes a member.
+        Where the file lies; 20 to 70 bytes a member.
     parts, bound, epoch
         What the sets were decided from.
     """
@@ -69,26 +68,21 @@ class Ahead:
         Unavailable
             The disk refused.
         """
-        assert chunk.mean_gains is not None
-        arrays: Arrays = {name: getattr(chunk, name) for name in (*_BY_PLACE, *_BY_MEMBER)}
-        arrays["heads"] = seen.heads
-        rates = gain_rates(chunk.gains, chunk.sets, self._parts.catalog.cost)
-        rates[:, chunk.stratum != EXPLOIT] = np.nan
-        arrays["rates"] = rates
+        assert (chunk.propensity_hits == _NOT_REPLAYED).all()
         self._n_drawn += int((chunk.sets[:, chunk.stratum == EXPLORE] >= 0).sum())
-        layout = tuple((name, array.dtype, array.shape) for name, array in arrays.items())
-        n_bytes = 0
+        arrays = _packed(chunk) | {"heads": _once(seen.heads)}
+        layout = tuple((name, array.dtype, array.size) for name, array in arrays.items())
+        offset = self._end
         try:
             for array in arrays.values():
-                block = memoryview(np.ascontiguousarray(array).data).cast("B")
-                n_bytes += len(block)
+                block = memoryview(array.data).cast("B") if array.size else memoryview(b"")
+                self._end += len(block)
                 while block:
                     block = block[self._file.write(block) :]
         except OSError as cause:
             raise Unavailable(f"cannot keep sets until their price is known: {cause}") from cause
         kept = seen._replace(heads=np.empty(0, np.int32))
-        self._stretches.append(_Stretch(self._end, n_bytes, layout, chunk.first_ordinal, kept))
-        self._end += n_bytes
+        self._stretches.append(_Stretch(offset, layout, chunk.first_ordinal, kept))
 
     def price(
         self, volume: int, floor: RunPrice, rows: Callable[[], Iterator[NDArray[np.int64]]]
@@ -107,34 +101,39 @@ class Ahead:
 
         def one_pass() -> Iterator[tuple[NDArray[np.float32], NDArray[np.uint64]]]:
             for stretch, members in zip(self._stretches, rows(), strict=True):
-                yield self._read(stretch, ("rates",))["rates"], self._ties(members)
+                kept = self._read(stretch, ("stratum", "count", "places", "sets", "gains"))
+                sets, gains = _unpacked(kept, "sets", -1), _unpacked(kept, "gains", np.nan)
+                rates = gain_rates(gains, sets, self._parts.catalog.cost)
+                rates[:, kept["stratum"] != EXPLOIT] = np.nan
+                yield rates, self._ties(members)
 
         return priced_by_volume(one_pass, volume, self._n_drawn, floor)
 
     def cut(self, place: int, rows: NDArray[np.int64], price: RunPrice) -> tuple[ResultChunk, Seen]:
         """One segment at the price: the same bits as decided at it. Any thread may call."""
         stretch = self._stretches[place]
-        kept = self._read(stretch, (*_BY_PLACE, *_BY_MEMBER, "heads"))
-        sets, gains = kept["sets"].copy(), kept["gains"].copy()
+        kept = self._read(stretch, tuple(name for name, _, _ in stretch.layout))
+        sets, *numbers = (_unpacked(kept, name, -1 if name == "sets" else np.nan) for name in _BY_PLACE)
+        mean, sd, gains, mean_gains = numbers
         cost = float(self._parts.catalog.cost[0])
         priced = (kept["stratum"] == EXPLOIT).view(np.uint8)
         cut_at_price(sets, gains, priced, cost, float(price.theta), price.tie_cut, self._ties(rows))
-        empty, nothing = sets < 0, np.float32(np.nan)
+        mean[sets < 0] = sd[sets < 0] = np.nan
         chunk = ResultChunk(
             first_ordinal=stretch.first_ordinal,
             rows=rows,
             member_ids=self._parts.snapshot.ids(rows),
             stratum=kept["stratum"],
             sets=sets,
-            mean=np.where(empty, nothing, kept["mean"]),
-            sd=np.where(empty, nothing, kept["sd"]),
+            mean=mean,
+            sd=sd,
             gains=gains,
-            propensity=kept["propensity"],
-            propensity_hits=kept["propensity_hits"],
-            expected=expected_of(sets, kept["mean_gains"]),
+            propensity=_propensity(kept),
+            propensity_hits=np.full(rows.size, _NOT_REPLAYED, np.int32),
+            expected=expected_of(sets, mean_gains),
             history_sequence=np.full(rows.size, stretch.seen.until_sequence, np.int64),
         )
-        return chunk, stretch.seen._replace(heads=kept["heads"])
+        return chunk, stretch.seen._replace(heads=np.broadcast_to(kept["heads"], rows.shape))
 
     def close(self) -> None:
         """Let the file go."""
@@ -146,10 +145,43 @@ class Ahead:
     def _read(self, stretch: _Stretch, names: tuple[str, ...]) -> Arrays:
         found: Arrays = {}
         at = stretch.offset
-        for name, dtype, shape in stretch.layout:
-            n_bytes = dtype.itemsize * int(np.prod(shape))
+        for name, dtype, size in stretch.layout:
+            n_bytes = dtype.itemsize * size
             if name in names:
-                content = os.pread(self._file.fileno(), n_bytes, at)
-                found[name] = np.frombuffer(content, dtype).reshape(shape)
+                found[name] = np.frombuffer(os.pread(self._file.fileno(), n_bytes, at), dtype)
             at += n_bytes
         return found
+
+
+def _packed(chunk: ResultChunk) -> Arrays:
+    """A chunk without what is empty or the same for all: a third of its size."""
+    held = chunk.sets >= 0
+    packed: Arrays = {
+        "stratum": chunk.stratum,
+        "count": held.sum(axis=0, dtype=np.uint8),
+        "places": np.array([len(held)], np.int64),
+    }
+    for name in _BY_PLACE:
+        packed[name] = filled(chunk.sets, getattr(chunk, name))
+    for stratum in range(len(STRATA)):
+        packed[f"propensity{stratum}"] = _once(chunk.propensity[chunk.stratum == stratum])
+    return packed
+
+
+def _once(values: NDArray[Any]) -> NDArray[Any]:
+    """The values, or the one that they all are."""
+    same = (values.size > 1 and (values == values[0]).all()) or np.isnan(values).all()
+    return values[:1] if same else np.ascontiguousarray(values)
+
+
+def _unpacked(kept: Arrays, name: str, empty: float) -> NDArray[Any]:
+    """Values of the places, [M, n], with `empty` where there is none."""
+    return spread(kept["count"], int(kept["places"][0]), kept[name], empty)
+
+
+def _propensity(kept: Arrays) -> NDArray[np.float64]:
+    stratum = kept["stratum"]
+    propensity = np.empty(stratum.size)
+    for code in range(len(STRATA)):
+        propensity[stratum == code] = kept[f"propensity{code}"]
+    return propensity
