@@ -292,7 +292,7 @@ def _values_hold(frame: pl.DataFrame, places: int, run: RunRecord, first_ordinal
     column = {
         name: frame[name].to_numpy() for name in frame.columns if name not in ("member_id", "propensity")
     }
-    propensity = frame["propensity"].drop_nulls().to_numpy()
+    propensity, n_deferred = frame["propensity"].to_numpy(), frame["propensity"].null_count()
     ordinals = np.arange(first_ordinal, first_ordinal + frame.height)
     count = column["n_messages"]
     holds = (
@@ -300,7 +300,7 @@ def _values_hold(frame: pl.DataFrame, places: int, run: RunRecord, first_ordinal
         and column["stratum"].max() <= 2
         and count.max() <= places
         and column["propensity_hits"].min() >= -1
-        and bool(((propensity > 0) & (propensity <= 1)).all())
+        and int(((propensity > 0) & (propensity <= 1)).sum()) == frame.height - n_deferred
         and (not run.cells or column["cell"].max() < len(run.cells))
     )
     for place in range(places):
