@@ -14,6 +14,8 @@ from decider.catalog import load_catalog
 from decider.config import Config, load_config
 from decider.decision.parts import bind_parts
 from decider.decision.policy import Policy, load_policies, parse_policies
+from decider.experiments import Experiment, load_experiment
+from decider.experiments.spec import Cell, Guardrail, LongTerm, Metric
 from decider.members import Snapshot
 from decider.models import RawMap, UpliftModel
 from tests.cli.small_house import done
@@ -97,3 +99,21 @@ def test_every_field_of_a_policy_is_shown() -> None:
     text = with_models()
     for field in Policy.__struct_fields__:
         assert re.search(rf"^{field} = ", text, re.MULTILINE), field
+
+
+def test_the_experiment_can_be_run_with_the_policies() -> None:
+    found = load_experiment(EXAMPLES / "experiment.toml")
+    known = load_policies(EXAMPLES / "policies.toml").policies
+    assert {cell.policy for cell in found.cell} | {found.otherwise} <= set(known)
+    assert found.name not in known
+
+
+def test_every_field_of_an_experiment_is_shown() -> None:
+    text = (EXAMPLES / "experiment.toml").read_text()
+    fields = {
+        name
+        for struct in (Experiment, Cell, Guardrail, LongTerm, Metric)
+        for name in struct.__struct_fields__
+    }
+    for field in fields - {"column", "per_column"}:  # of feedback, not of a logbook
+        assert re.search(rf"^(\[\[?)?{field}( = |\])", text, re.MULTILINE), field

@@ -21,6 +21,7 @@ NAMED = (
     "train",
     "evaluate",
     "frontier",
+    "experiment",
     "decide",
     "serve",
     "simulate",
@@ -45,6 +46,7 @@ def test_the_commands_are_those_that_were_promised() -> None:
     groups = {
         "snapshot": {"build", "show", "verify"},
         "catalog": {"check"},
+        "experiment": {"check", "assign", "read"},
         "log": {"import", "show", "verify"},
         "model": {"list", "show", "publish", "roll-back", "reload"},
     }
@@ -57,7 +59,7 @@ def test_help(path: tuple[str, ...]) -> None:
     answer = run(*path, "--help")
     assert answer.code == 0
     assert "Usage" in answer.out
-    is_group = path in {(name,) for name in ("snapshot", "catalog", "log", "model")}
+    is_group = path in {(name,) for name in ("snapshot", "catalog", "log", "model", "experiment")}
     if not is_group and path != ("demo",):
         assert "Examples:" in answer.out
         assert f"decider {' '.join(path)}" in answer.out

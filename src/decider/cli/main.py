@@ -15,6 +15,7 @@ from decider.cli import (
     decide,
     doctor,
     evaluate,
+    experiment,
     explain,
     frontier,
     log,
@@ -74,6 +75,7 @@ app.add_typer(log.app, name="log")
 app.command("train", epilog=train.EXAMPLES)(train.train)
 app.command("evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command("frontier", epilog=frontier.EXAMPLES)(frontier.command)
+app.add_typer(experiment.app, name="experiment")
 app.command("decide", epilog=decide.EXAMPLES)(decide.decide)
 app.command("serve", epilog=serve.EXAMPLES)(serve.serve)
 app.command("simulate", epilog=simulate.EXAMPLES)(simulate.simulate)

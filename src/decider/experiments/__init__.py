@@ -1,7 +1,8 @@
 """Policies proved on members: cells, assignment, and read-outs that may be looked at at any time."""
 
-from decider.experiments.assignment import assign
 from decider.experiments.effects import Effect, Looks, metric_effect
+from decider.experiments.from_feedback import outcomes_of_feedback
+from decider.experiments.from_log import outcomes_of_log
 from decider.experiments.long_term import Alarm, LongTermReadOut
 from decider.experiments.outcomes import MetricColumns, Outcomes, moments_of
 from decider.experiments.ratios import GuardrailTest, RatioTest
@@ -22,11 +23,12 @@ __all__ = [
     "RatioTest",
     "ReadOut",
     "SurrogateIndex",
-    "assign",
     "fit_surrogates",
     "load_experiment",
     "load_experiments",
     "metric_effect",
     "moments_of",
+    "outcomes_of_feedback",
+    "outcomes_of_log",
     "read_out",
 ]

@@ -10,9 +10,13 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from decider.errors import InvalidInput, Violation
 from decider.logbook.schema import EventType
+from decider_core.random import CELL, hash_string, stream_key, uniforms
+from decider_core.random import HOLDOUT as HELD_OUT
 
 HOLDOUT = "holdout"
 """Name of the cell that is never messaged; its code is 0."""
@@ -147,6 +151,25 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     def decision_micros(self) -> int:
         """When the choice is due."""
         return _micros(self.decision or self.end)
+
+    def assign(self, member_keys: NDArray[np.uint64]) -> NDArray[np.uint8]:
+        """Give the code of each member's cell; 0 is the holdout.
+
+        Parameters
+        ----------
+        member_keys
+            uint64 of shape [n].
+
+        Notes
+        -----
+        The holdout has a salt of its own, so it lasts from experiment to experiment; among the others the cells
+        are drawn without regard to it. A member keeps the cell for good: no date and no batch enters.
+        """
+        stays_out = uniforms(_stream(self.holdout_salt, HELD_OUT), member_keys) < self.holdout
+        # The last end is 1 but for rounding.
+        ends = np.cumsum([cell.share for cell in self.cell])[:-1]
+        cells = 1 + np.searchsorted(ends, uniforms(_stream(self.salt, CELL), member_keys), side="right")
+        return np.where(stays_out, 0, cells).astype(np.uint8)
 
     def code(self, cell: str) -> int:
         """The code of a cell."""
@@ -300,6 +323,10 @@ def _of_metrics(experiment: Experiment) -> list[Violation]:
                     Violation(f"long_term.{field}", f"must be >= 1, got {getattr(long_term, field)}")
                 )
     return found
+
+
+def _stream(salt: str, stream: int) -> np.uint64:
+    return stream_key(int(hash_string(salt)), stream)
 
 
 def _double(names: Sequence[str]) -> list[str]:

@@ -1,0 +1,153 @@
+"""`decider experiment`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from decider.experiments import load_experiment
+from tests.cli.small_house import N_MEMBERS, done, run, trial
+
+TEXT = """
+name = "fewer"
+salt = "one"
+start = 2026-01-05T00:00:00Z
+end = 2026-03-30T00:00:00Z
+control = "today"
+holdout = 0.1
+first_look = 50
+[[cell]]
+name = "today"
+policy = "heuristic"
+share = 0.5
+[[cell]]
+name = "few"
+policy = "greedy"
+share = 0.5
+[[metric]]
+name = "plays"
+role = "primary"
+events = { played = 1.0 }
+"""
+
+ARMS_TEXT = """
+name = "trial"
+salt = "none"
+start = 2026-01-05T00:00:00Z
+end = 2026-03-30T00:00:00Z
+control = "none"
+[[cell]]
+name = "none"
+policy = "nothing"
+share = {share}
+[[cell]]
+name = "mens"
+policy = "mens"
+share = 0.3333333333333333
+[[cell]]
+name = "womens"
+policy = "womens"
+share = {rest}
+[[metric]]
+name = "visit"
+role = "primary"
+covariate = "recency"
+[[metric]]
+name = "spend per visit"
+column = "spend"
+per_column = "visit"
+[[guardrail]]
+name = "visits"
+column = "visit"
+"""
+
+
+def written(folder: Path, text: str = TEXT) -> Path:
+    path = folder / "experiment.toml"
+    path.write_text(text)
+    return path
+
+
+def of_arms(folder: Path, share: float = 1 / 3) -> Path:
+    return written(folder, ARMS_TEXT.format(share=share, rest=2 / 3 - share))
+
+
+def test_check(house: Path, tmp_path: Path) -> None:
+    path = written(tmp_path)
+    shown = done("experiment", "check", path, "--config", house / "decider.toml")
+    assert shown["version"] == load_experiment(path).version
+    assert [each["share"] for each in shown["cells"]] == [0.1, 0.45, 0.45]
+    assert shown["policies_checked"] is True
+    assert shown["decision"] == "2026-03-30T00:00:00Z"
+    # Two cells of 5,000: 1.96 errors of 0.02 at one look, and more for all of them.
+    assert 0.0392 < shown["interval_at_planned_members"] < 0.08
+    assert "heuristic" in run("experiment", "check", path, "--config", house / "decider.toml").out
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "text"),
+    [
+        ('policy = "greedy"', 'policy = "none"', "cell['few'].policy must be one of"),
+        ('name = "fewer"', 'name = "greedy"', "name must not be a policy's name"),
+        ("share = 0.5", "share = 0.6", "cell.share must sum to 1"),
+    ],
+)
+def test_check_refuses(house: Path, tmp_path: Path, old: str, new: str, text: str) -> None:
+    answer = run("experiment", "check", written(tmp_path, TEXT.replace(old, new)), "--config",
+                 house / "decider.toml", "--json")  # fmt: skip
+    assert answer.code == 2
+    assert text in answer.error["message"]
+
+
+def test_assign(house: Path, tmp_path: Path) -> None:
+    path = written(tmp_path)
+    out = tmp_path / "cells.parquet"
+    shown = done("experiment", "assign", path, "--config", house / "decider.toml", "--out", out)
+    frame = pl.read_parquet(out)
+    assert frame.height == shown["members"] == N_MEMBERS
+    counts = dict(frame.group_by("cell").len().iter_rows())
+    assert {each["cell"]: each["members"] for each in shown["cells"]} == counts
+    keys = frame["member_id"].to_numpy().view("uint64")
+    names = pl.Series(load_experiment(path).cell_names).gather(load_experiment(path).assign(keys))
+    assert frame["cell"].to_list() == names.to_list()
+    again = run("experiment", "assign", path, "--config", house / "decider.toml", "--out", out, "--json")
+    assert (again.code, "must not exist yet" in again.error["message"]) == (2, True)
+
+
+def test_read_feedback(house: Path, tmp_path: Path) -> None:
+    answer = run("experiment", "read", house / "feedback", "--experiment", of_arms(tmp_path), "--json")
+    shown = answer.json
+    means = dict(trial().group_by("arm").agg(pl.col("visit").mean()).iter_rows())
+    effects = {(each["metric"], each["cell"]): each["effect"] for each in shown["comparisons"]}
+    for arm in ("mens", "womens"):
+        found = effects["visit", arm]
+        assert found["mean"] == pytest.approx(means[arm], rel=1e-12)
+        assert found["interval"][0] < means[arm] - means["none"] < found["interval"][1]
+    # Visits are what the messages are for: as a guardrail they tell to stop, and the code says so.
+    assert {each["cell"] for each in shown["guardrails"]} == {"mens", "womens"}
+    assert answer.code == 1
+    assert all(warning.startswith("guardrail visits: stop cell") for warning in shown["warnings"])
+    assert "Effects" in run("experiment", "read", house / "feedback", "--experiment", of_arms(tmp_path)).out
+
+
+def test_read_warns_of_wrong_shares(house: Path, tmp_path: Path) -> None:
+    answer = run("experiment", "read", house / "feedback", "--experiment", of_arms(tmp_path, 0.4), "--json")
+    assert answer.code == 1
+    assert answer.json["warnings"][0].startswith("sample ratio: triggered members are not shared out")
+
+
+@pytest.mark.parametrize(
+    ("more", "text"),
+    [
+        (["--history", "none.parquet"], "outcome must be given exactly where --history is"),
+        (["--history", "none.parquet", "--outcome", "plays"], "history needs long_term.surrogates"),
+    ],
+)
+def test_read_refuses(house: Path, tmp_path: Path, more: list[str], text: str) -> None:
+    answer = run("experiment", "read", house / "feedback", "--experiment", of_arms(tmp_path), *more, "--json")
+    assert answer.code == 2
+    assert text in answer.error["message"]
+    nothing = run("experiment", "read", tmp_path / "none", "--experiment", of_arms(tmp_path), "--json")
+    assert (nothing.code, "names no known logbook or feedback" in nothing.error["message"]) == (2, True)
