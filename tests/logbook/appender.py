@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 from decider import errors
+from decider.logbook.segments import SegmentFiles
 from decider.logbook.store import Logbook
 from tests.logbook import records
 
