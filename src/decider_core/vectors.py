@@ -1,6 +1,6 @@
 """Words of LLVM for kernels that hold their sums in vector registers, which no compiler does by itself.
 
-Used by :mod:`decider_core.microkernel`, :mod:`decider_core.choice` and :mod:`decider_core.leaf_masks` to write
+Used by :mod:`decider_core.microkernel`, :mod:`decider_core.choice` and :mod:`decider_core.leaf_search` to write
 intrinsics. A builder (the first argument) receives the instructions; values are LLVM's.
 """
 

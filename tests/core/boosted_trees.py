@@ -10,7 +10,7 @@ MISSING = {"None": 0, "Zero": 1, "NaN": 2}
 def arrays_of_trees(trees, values):
     """ForestArrays of nested tuples, see naive_forest; the nodes are numbered from the root down."""
     fields = {name: [] for name in ForestArrays._fields}
-    fields["node_offsets"], fields["leaf_offsets"] = [0], [0]
+    fields["node_offsets"], fields["leaf_offsets"], fields["category_offsets"] = [0], [0], [0]
     for tree, value in zip(trees, values, strict=True):
         nodes = []
 
@@ -26,15 +26,28 @@ def arrays_of_trees(trees, values):
 
         visit(tree)
         for node in nodes:
+            if not isinstance(node[1], float):
+                fields["category_words"] += words_of(node[1])
+                node = (node[0], 0.0, *node[2:])
+            fields["category_offsets"].append(len(fields["category_words"]))
             for name, entry in zip(ForestArrays._fields[2:8], node, strict=True):
                 fields[name].append(entry)
         fields["leaf_value"] += list(value)
         fields["node_offsets"].append(len(fields["feature"]))
         fields["leaf_offsets"].append(len(fields["leaf_value"]))
     kinds = (np.int64, np.int64, np.int32, np.float64, np.int32, np.int32, np.uint8, np.uint8, np.float64)
+    kinds += (np.int64, np.uint32)
     return ForestArrays(
         *(np.array(fields[name], kind) for name, kind in zip(ForestArrays._fields, kinds, strict=True))
     )
+
+
+def words_of(categories):
+    """A set of categories as bits of 32-bit words."""
+    words = [0] * (max(categories) // 32 + 1)
+    for category in categories:
+        words[category // 32] |= 1 << category % 32
+    return words
 
 
 def trees_of_dump(dump):
@@ -48,10 +61,11 @@ def trees_of_dump(dump):
                 place = node.get("leaf_index", 0)
                 value[place] = node["leaf_value"]
                 return place
-            assert node["decision_type"] == "<="
             children = visit(node["left_child"]), visit(node["right_child"])
-            default = node["default_left"]
-            return (node["split_feature"], node["threshold"], node["missing_type"], default, *children)
+            default, threshold = node["default_left"], node["threshold"]
+            if node["decision_type"] == "==":
+                threshold = frozenset(map(int, threshold.split("||")))
+            return (node["split_feature"], threshold, node["missing_type"], default, *children)
 
         trees.append(visit(info["tree_structure"]))
         values.append([value[place] for place in range(len(value))])
@@ -66,6 +80,8 @@ def random_trees(rng, n_trees, max_leaves, n_features):
             return int(leaves[0])
         cut = int(rng.integers(1, len(leaves)))
         threshold = float(rng.choice([-1.5, -0.5, -1e-36, 0.0, 1e-36, 0.1, 0.5, 1.0, 1e300, -1e300]))
+        if rng.random() < 0.2:
+            threshold = frozenset(rng.choice(70, int(rng.integers(1, 30))).tolist())
         missing, default = str(rng.choice(list(MISSING))), bool(rng.integers(2))
         feature = int(rng.integers(n_features))
         return feature, threshold, missing, default, grow(leaves[:cut]), grow(leaves[cut:])

@@ -6,10 +6,19 @@ import numpy as np
 
 
 def leaf(tree, x):
-    """The leaf that one member reaches in a tree of nested (feature, threshold, missing, default, left, right)."""
+    """The leaf that one member reaches in a tree.
+
+    It is nested (feature, threshold, missing, default, left, right); a categorical split has a frozenset of the categories that go left for a threshold."""
     while not isinstance(tree, int):
         feature, threshold, missing, default_left, left, right = tree
         value = float(x[feature])
+        if isinstance(threshold, frozenset):
+            if abs(value) <= float(np.float32(1e-35)):
+                value = 0.0
+            # Categories are whole parts; NaN, infinite and negative ones are in no set.
+            known = math.isfinite(value) and value > -1.0
+            tree = left if known and int(value) in threshold else right
+            continue
         if math.isnan(value) and missing != "NaN":
             value = 0.0
         if abs(value) <= float(np.float32(1e-35)):

@@ -21,10 +21,10 @@ def members(rng, n):
 
 
 @pytest.mark.parametrize("seed", range(3 if INTERPRETED else 12))
-@pytest.mark.parametrize("n", [1, 127, 128, 129] if not INTERPRETED else [130])
+@pytest.mark.parametrize("n", [1, 64, 65, 511, 512, 530] if not INTERPRETED else [50])
 def test_equals_twin(seed, n):
     rng = np.random.default_rng(seed)
-    trees, values = random_trees(rng, 9, 32, N_FEATURES)
+    trees, values = random_trees(rng, 21, 40, N_FEATURES)
     packed, x = pack_forest(arrays_of_trees(trees, values), N_FEATURES), members(rng, n)
     np.testing.assert_array_equal(forest_leaves(packed, x), naive.leaves(trees, x))
     np.testing.assert_array_equal(forest_scores(packed, x), naive.scores(trees, values, x))
@@ -38,6 +38,8 @@ def test_equals_twin(seed, n):
         {"zero_as_missing": True},
         {"num_leaves": 32, "objective": "binary"},
         {"num_leaves": 2},
+        {"num_leaves": 256, "min_data_in_leaf": 1},
+        {"max_bin": 1023, "num_leaves": 200},
     ],
     ids=str,
 )
@@ -60,19 +62,54 @@ def test_equals_lightgbm(options):
     booster = lightgbm.train(settings | options, lightgbm.Dataset(x, y), 30)
     trees, values = trees_of_dump(booster.dump_model())
     packed = pack_forest(arrays_of_trees(trees, values), N_FEATURES)
-    thresholds = np.concatenate([packed.threshold[np.isfinite(packed.threshold)], SPECIAL])
+    table = packed.search_table
+    thresholds = np.concatenate([table[np.isfinite(table)], SPECIAL])
     test = rng.choice(thresholds, (200 if INTERPRETED else 5000, N_FEATURES)).astype(np.float32)
     np.testing.assert_array_equal(forest_leaves(packed, test), booster.predict(test, pred_leaf=True))
     np.testing.assert_array_equal(forest_scores(packed, test), booster.predict(test, raw_score=True))
 
 
+@pytest.mark.parametrize("zero_as_missing", [False, True])
+def test_equals_lightgbm_at_categorical_splits(zero_as_missing):
+    """On categories of the training and others, fractions, negative ones, NaN and infinity."""
+    rng = np.random.default_rng(11)
+    x = rng.normal(size=(4000, N_FEATURES)).astype(np.float32)
+    x[:, 1] = rng.integers(0, 90, len(x))
+    x[:, 3] = rng.integers(0, 5, len(x))
+    x[rng.random(x.shape) < 0.05] = np.nan
+    y = np.sin(np.nan_to_num(x[:, 1]) * 37.0) + (x[:, 3] == 2) + np.nan_to_num(x[:, 0])
+    settings = {
+        "objective": "regression", "num_leaves": 31, "verbosity": -1, "num_threads": 1, "min_data_per_group": 5,
+        "cat_smooth": 1.0, "max_cat_to_onehot": 1, "zero_as_missing": zero_as_missing,
+    }  # fmt: skip
+    booster = lightgbm.train(settings, lightgbm.Dataset(x, y, categorical_feature=[1, 3]), 30)
+    packed = pack_forest(arrays_of_trees(*trees_of_dump(booster.dump_model())), N_FEATURES)
+    assert len(packed.category_feature) > 20
+    test = rng.normal(size=(200 if INTERPRETED else 5000, N_FEATURES)).astype(np.float32)
+    for column in (1, 3):
+        test[:, column] = rng.choice(np.append(np.arange(-2.0, 130.0, 0.5), SPECIAL), len(test))
+    np.testing.assert_array_equal(forest_leaves(packed, test), booster.predict(test, pred_leaf=True))
+    np.testing.assert_array_equal(forest_scores(packed, test), booster.predict(test, raw_score=True))
+
+
+def test_more_thresholds_of_a_feature_than_a_byte_counts():
+    """1,100 thresholds of one feature, each the question of one tree."""
+    rng = np.random.default_rng(12)
+    thresholds = np.sort(rng.normal(size=1100).astype(np.float32)).astype(float)
+    trees = [(0, float(bound), "NaN", bool(i % 2), 0, 1) for i, bound in enumerate(thresholds)]
+    packed = pack_forest(arrays_of_trees(trees, [np.array([0.0, 1.0])] * len(trees)), 1)
+    assert len(packed.search_feature) == 10
+    x = np.append(rng.choice(thresholds, 40), [np.nan, np.inf, -np.inf, 0.0]).astype(np.float32)[:, None]
+    np.testing.assert_array_equal(forest_leaves(packed, x), naive.leaves(trees, x))
+
+
 def test_same_bits_in_any_batch():
     rng = np.random.default_rng(3)
-    trees, values = random_trees(rng, 12, 32, N_FEATURES)
-    packed, x = pack_forest(arrays_of_trees(trees, values), N_FEATURES), members(rng, 400)
+    trees, values = random_trees(rng, 20, 256, N_FEATURES)
+    packed, x = pack_forest(arrays_of_trees(trees, values), N_FEATURES), members(rng, 1200)
     leaves, scores = forest_leaves(packed, x), forest_scores(packed, x)
-    order = rng.permutation(400)
-    for part in np.split(order, [1, 8, 140]):
+    order = rng.permutation(1200)
+    for part in np.split(order, [1, 8, 70, 140]):
         np.testing.assert_array_equal(forest_leaves(packed, x[part]), leaves[part])
         np.testing.assert_array_equal(forest_scores(packed, x[part]), scores[part])
 
@@ -128,7 +165,7 @@ def test_refuses(changed, text):
         pack_forest(changed(arrays_of_trees([chain(5)], [np.zeros(5)])), N_FEATURES)
 
 
-def test_refuses_more_leaves_than_a_mask_has_bits():
-    pack_forest(arrays_of_trees([chain(32)], [np.zeros(32)]), 1)
-    with pytest.raises(ContractError, match="a tree must have 1 to 32 leaves, got 33 in tree 1"):
-        pack_forest(arrays_of_trees([0, chain(33)], [np.zeros(1), np.zeros(33)]), 1)
+def test_refuses_more_leaves_than_a_byte_counts():
+    pack_forest(arrays_of_trees([chain(256)], [np.zeros(256)]), 1)
+    with pytest.raises(ContractError, match="a tree must have 1 to 256 leaves, got 257 in tree 1"):
+        pack_forest(arrays_of_trees([0, chain(257)], [np.zeros(1), np.zeros(257)]), 1)
