@@ -14,8 +14,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
-from llvmlite import binding, ir
-from numba.core import config, types
+from llvmlite import ir
+from numba.core import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
@@ -91,7 +91,7 @@ else:
                 zeros = vectors.splat(builder, builder.trunc(arguments[4], ir.IntType(1)))
                 registers = [
                     vectors.load(builder, vectors.at(builder, table, r * VECTOR))
-                    for r in range((1 << levels) // VECTOR if _permutes() else 0)
+                    for r in range((1 << levels) // VECTOR if vectors.AVX512 else 0)
                 ]
 
                 def sixteen(i: Value, carried: list[Value]) -> list[Value]:
@@ -209,13 +209,6 @@ else:
     def _least(builder: Any, a: Value, b: Value) -> Value:
         return builder.select(builder.icmp_signed("<", a, b), a, b)
 
-    def _permutes() -> bool:
-        """Whether this processor chooses among the numbers of two registers by a third."""
-        if config.CPU_NAME or config.CPU_FEATURES:
-            # Code for a machine that is not this one: nothing is known of it.
-            return False
-        return bool(binding.get_host_cpu_features().get("avx512f", False))
-
     def _look_up(builder: Any, table: Value, registers: list[Value], place: Value, level: int) -> Value:
         """Return ``table[place]``, where ``2**level <= place < 2**(level + 1)``."""
         if not registers:
@@ -242,15 +235,10 @@ else:
         return found[0]
 
     def _permute(builder: Any, numbers: Value, place: Value) -> Value:
-        return _call(builder, "llvm.x86.avx512.permvar.sf.512", numbers, place)
+        return vectors.call_named(builder, "llvm.x86.avx512.permvar.sf.512", numbers, place)
 
     def _permute_two(builder: Any, low: Value, place: Value, high: Value) -> Value:
-        return _call(builder, "llvm.x86.avx512.vpermi2var.ps.512", low, place, high)
-
-    def _call(builder: Any, name: str, *arguments: Value) -> Value:
-        known, kind = builder.module.globals, ir.FunctionType(FLOATS, [each.type for each in arguments])
-        function = known[name] if name in known else ir.Function(builder.module, kind, name)
-        return builder.call(function, arguments)
+        return vectors.call_named(builder, "llvm.x86.avx512.vpermi2var.ps.512", low, place, high)
 
     def _everywhere(builder: Any, byte: Value) -> Value:
         first = builder.insert_element(ir.Constant(_SPAN_BYTES, ir.Undefined), byte, vectors.index(0))

@@ -38,7 +38,7 @@ def _has_avx512() -> bool:
     return bool(llvmlite.binding.get_host_cpu_features().get("avx512f", False))
 
 
-_AVX512: Final = _has_avx512()
+AVX512: Final = _has_avx512()
 ZEROS: Final = ir.Constant(FLOATS, [0.0] * VECTOR)
 
 
@@ -62,15 +62,6 @@ def square_root(builder: Any, a: Value) -> Value:
     return _call(builder, "llvm.sqrt", a)
 
 
-def trailing_zeros(builder: Any, a: Value) -> Value:
-    """Return the number of zeros below the lowest one of every word of a vector; no word may be zero."""
-    name, flag = f"llvm.cttz.v{VECTOR}i32", ir.IntType(1)
-    known = builder.module.globals
-    kind = ir.FunctionType(WORDS, [WORDS, flag])
-    function = known[name] if name in known else ir.Function(builder.module, kind, name)
-    return builder.call(function, (a, ir.Constant(flag, 1)))
-
-
 def look_up(builder: Any, table: Sequence[float], places: Value) -> Value:
     """Return ``table[place & 31]`` of every place of a vector of words; the table holds two vectors of floats."""
     if len(table) != 2 * VECTOR:
@@ -78,8 +69,8 @@ def look_up(builder: Any, table: Sequence[float], places: Value) -> Value:
     halves = [
         ir.Constant(FLOATS, [float(number) for number in half]) for half in np.split(np.asarray(table), 2)
     ]
-    if _AVX512:
-        return _call_named(builder, "llvm.x86.avx512.vpermi2var.ps.512", halves[0], places, halves[1])
+    if AVX512:
+        return call_named(builder, "llvm.x86.avx512.vpermi2var.ps.512", halves[0], places, halves[1])
     both = ir.Constant(ir.ArrayType(FLOAT, 2 * VECTOR), [float(number) for number in table])
     held = ir.GlobalVariable(builder.module, both.type, builder.module.get_unique_name("table"))
     held.initializer, held.global_constant, held.linkage = both, True, "private"
@@ -90,6 +81,13 @@ def look_up(builder: Any, table: Sequence[float], places: Value) -> Value:
         number = builder.load(builder.gep(held, [index(0), place]))
         found = builder.insert_element(found, number, index(lane))
     return found
+
+
+def call_named(builder: Any, name: str, *vectors: Value) -> Value:
+    """Call a function of LLVM that takes vectors and gives floats, by its whole name."""
+    known, kind = builder.module.globals, ir.FunctionType(FLOATS, [vector.type for vector in vectors])
+    function = known[name] if name in known else ir.Function(builder.module, kind, name)
+    return builder.call(function, vectors)
 
 
 def splat(builder: Any, number: Value) -> Value:
@@ -204,13 +202,7 @@ def _shuffle(builder: Any, first: Value, second: Value, places: Sequence[int]) -
 
 def _call(builder: Any, name: str, *vectors: Value) -> Value:
     """Call what returns a vector of floats for vectors of floats, by the name that goes before its type."""
-    return _call_named(builder, f"{name}.v{VECTOR}f32", *vectors)
-
-
-def _call_named(builder: Any, name: str, *vectors: Value) -> Value:
-    known, kind = builder.module.globals, ir.FunctionType(FLOATS, [vector.type for vector in vectors])
-    function = known[name] if name in known else ir.Function(builder.module, kind, name)
-    return builder.call(function, vectors)
+    return call_named(builder, f"{name}.v{VECTOR}f32", *vectors)
 
 
 def _as_vector(builder: Any, pointer: Value) -> Value:

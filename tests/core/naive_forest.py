@@ -6,9 +6,10 @@ import numpy as np
 
 
 def leaf(tree, x):
-    """The leaf that one member reaches in a tree.
+    """The leaf that one member reaches in a tree of nested (feature, threshold, missing, default, left, right).
 
-    It is nested (feature, threshold, missing, default, left, right); a categorical split has a frozenset of the categories that go left for a threshold."""
+    A categorical split has a frozenset for a threshold, of the categories that go left.
+    """
     while not isinstance(tree, int):
         feature, threshold, missing, default_left, left, right = tree
         value = float(x[feature])

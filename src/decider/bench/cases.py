@@ -11,6 +11,7 @@ from decider.errors import InvalidInput
 NAMES: Final = (
     "thompson",
     "diagonal",
+    "forest",
     "gram",
     "ope",
     "decide",
