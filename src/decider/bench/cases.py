@@ -14,6 +14,8 @@ NAMES: Final = (
     "forest",
     "gram",
     "ope",
+    "bulk",
+    "batch",
     "decide",
 )
 """In the order in which they are run."""

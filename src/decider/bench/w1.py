@@ -1,4 +1,4 @@
-"""The work W1: members x 32 candidates x 32 features, full covariance, Thompson, best three above a price."""
+"""The work W1 as files: members x 32 candidates x 32 features, full covariance, Thompson, three above a price."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def write_w1(directory: Path, n_members: int, n_candidates: int = 32, n_features
     """Write snapshot, catalog, model, policies and configuration; return the configuration's path."""
     rng = np.random.default_rng(0)
     names = tuple(f"f{place}" for place in range(n_features))
-    columns: dict[str, np.ndarray] = {"member_id": np.arange(n_members, dtype=np.int64) + 10**9}
-    columns |= {name: rng.standard_normal(n_members, dtype=np.float32) for name in names}
+    columns = [pl.Series("member_id", np.arange(n_members, dtype=np.int64) + 10**9)]
+    columns += [pl.Series(name, rng.standard_normal(n_members, dtype=np.float32)) for name in names]
     table = directory / "members.parquet"
     pl.DataFrame(columns).write_parquet(table)
-    consent = dict.fromkeys(CHANNELS, True)
+    consent: dict[str, bool | str] = dict.fromkeys(CHANNELS, True)
     spec = SnapshotSpec(id="member_id", features=names, attributes=(), consent=consent)
     build_snapshot(table, spec, directory / "snapshot")
     table.unlink()
