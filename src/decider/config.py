@@ -18,6 +18,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """What can be said."""
     policies: str = "policies.toml"
     """How to decide."""
+    experiments: str = "experiments"
+    """Who gets which policy: a folder of one TOML file for each experiment; it need not be there."""
     snapshot: str = "snapshot"
     """To whom: a folder made by `decider snapshot build`."""
     models: str = "models"

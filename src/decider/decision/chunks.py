@@ -14,7 +14,7 @@ from decider.decision.stages import Question
 from decider.decision.steps import decide
 from decider_core.gains import path_moments
 
-_BY_MEMBER = ("stratum", "propensity", "propensity_hits", "expected", "history_sequence")
+_BY_MEMBER = ("stratum", "propensity", "propensity_hits", "expected", "history_sequence", "cells")
 _BY_PLACE = ("sets", "mean", "sd", "gains", "mean_gains")
 
 
@@ -62,7 +62,9 @@ def joined(chunks: list[ResultChunk]) -> ResultChunk:
     if len(chunks) == 1:
         return chunks[0]
     by_member: dict[str, Any] = {
-        name: np.concatenate([getattr(chunk, name) for chunk in chunks]) for name in _BY_MEMBER
+        name: np.concatenate([getattr(chunk, name) for chunk in chunks])
+        for name in _BY_MEMBER
+        if getattr(chunks[0], name) is not None
     }
     by_place: dict[str, Any] = {
         name: np.concatenate([getattr(chunk, name) for chunk in chunks], axis=1)

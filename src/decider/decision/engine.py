@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from weakref import WeakSet
 
 from decider.clock import Clock
+from decider.decision.cells import split_run
 from decider.decision.explain import explain_record
 from decider.decision.exposure import Exposure
 from decider.decision.memory import keep_freed_memory
@@ -136,9 +137,10 @@ class Engine:
             When a version that one was made with is not here any more.
         """
         for run in self._log.runs():
-            parts, sends = self._past(run, self._log.last_sequence)
             for info in self._log.segments(run.run_id):
-                yield from replay_segment(parts, run, self._log.read_segment(info), sends)
+                for one, frame in split_run(run, self._log.read_segment(info)):
+                    parts, sends = self._past(one, self._log.last_sequence)
+                    yield from replay_segment(parts, one, frame, sends)
         for record in self._log.single_decisions():
             parts, sends = self._past(record, record.history_sequence)
             _, decided = replay(parts, record, sends)

@@ -18,7 +18,7 @@ def segment_frame(chunk: ResultChunk) -> pl.DataFrame:
     """Columns of a sealed segment, one row a member.
 
     ``ordinal, member_id, stratum, n_messages, c0.., mean0.., sd0.., gain0.., propensity, propensity_hits,
-    expected, history_sequence``
+    expected, history_sequence``, and ``cell`` where the run has cells.
     """
     n_places = chunk.sets.shape[0]
     columns: dict[str, pl.Series] = {
@@ -34,6 +34,8 @@ def segment_frame(chunk: ResultChunk) -> pl.DataFrame:
     columns["propensity_hits"] = pl.Series(chunk.propensity_hits)
     columns["expected"] = pl.Series(chunk.expected)
     columns["history_sequence"] = pl.Series(chunk.history_sequence)
+    if chunk.cells is not None:
+        columns["cell"] = pl.Series(chunk.cells)
     return pl.DataFrame(columns)
 
 
@@ -58,6 +60,7 @@ def chunk_of_segment(frame: pl.DataFrame, snapshot: Snapshot) -> ResultChunk:
         propensity_hits=frame["propensity_hits"].to_numpy(),
         expected=frame["expected"].to_numpy(),
         history_sequence=frame["history_sequence"].to_numpy(),
+        cells=frame["cell"].to_numpy() if "cell" in frame.columns else None,
     )
 
 

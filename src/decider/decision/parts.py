@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,17 @@ from decider.errors import InvalidInput, NotReady
 from decider.members import Snapshot
 from decider.models import BoundModel, UpliftModel
 from decider_core.explore import explore_floor
+
+
+class CellOf(NamedTuple):
+    """The cell of an experiment that a policy decides for."""
+
+    experiment: str
+    version: str
+    """Of the experiment's content."""
+    cell: str
+    is_evaluation: bool
+    """Whether its decisions are made to compare cells."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +46,9 @@ class BoundPolicy:
     )
     """What single messages' chances in the explore stratum were found to be, by what members may get."""
 
+    cell: CellOf | None = None
+    """Set where it decides for a cell of an experiment."""
+
     @cached_property
     def policy_version(self) -> str:
         """Version of the policy, hashed once."""
@@ -43,6 +58,22 @@ class BoundPolicy:
     def model_version(self) -> str:
         """Version of the model; empty for the kinds that use none."""
         return self.model.version if self.model else ""
+
+
+@dataclass(frozen=True)
+class BoundExperiment:
+    """An experiment with its policies, and the cell of every member."""
+
+    name: str
+    version: str
+    start_micros: int
+    end_micros: int
+    otherwise: BoundPolicy | None
+    """Decides before the start and after the end."""
+    bound: tuple[BoundPolicy, ...]
+    """By code of the cell; the first never sends."""
+    codes: NDArray[np.uint8]
+    """[n_members] the cell of each member of the snapshot."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +94,9 @@ class Parts:
     snapshot_codes: tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]
     """Type, topic and channel in the catalog of each code of the snapshot's sends; -1 when not in it."""
 
+    experiments: Mapping[str, BoundExperiment] = field(default_factory=dict)
+    """By name: requests name one in the place of a policy."""
+
     def priorities_of(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """float32 [n_candidates, n] priorities of some members, for the heuristic kind."""
         assert self.priority is not None
@@ -71,6 +105,34 @@ class Parts:
     def policy(self, name: str, field: str = "policy") -> BoundPolicy:
         """The bound policy called `name`, the default for an empty name."""
         return self.bound[self.policies.get(name, field).name]
+
+    def policy_or_experiment(
+        self, name: str, time_micros: int, field: str = "policy"
+    ) -> BoundPolicy | BoundExperiment:
+        """What `name` means at a time: a policy, or an experiment that runs then.
+
+        Raises
+        ------
+        InvalidInput
+            When there is no such policy, or the experiment does not run then and says nothing of other times.
+        """
+        experiment = self.experiments.get(name)
+        if experiment is None:
+            return self.policy(name, field)
+        if experiment.start_micros <= time_micros < experiment.end_micros:
+            return experiment
+        if experiment.otherwise is None:
+            rule = (
+                f"must name an experiment that runs at the decision time {time_micros}, from "
+                f"{experiment.start_micros} until {experiment.end_micros} (microseconds), or has `otherwise`"
+            )
+            raise InvalidInput.of(field, rule, name)
+        return experiment.otherwise
+
+    def policy_for(self, name: str, row: int, time_micros: int) -> BoundPolicy:
+        """The policy that `name` means for the member of a row at a time."""
+        found = self.policy_or_experiment(name, time_micros)
+        return found.bound[found.codes[row]] if isinstance(found, BoundExperiment) else found
 
 
 def bind_parts(

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from decider.decision.parts import Parts
 from decider.errors import Conflict
@@ -19,6 +21,44 @@ from decider.logbook.schema import (
     SealedSegment,
     SegmentInfo,
 )
+
+
+class Experiment(Protocol):
+    """Who gets which policy. See ``decider.experiments`` for one."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    @property
+    def version(self) -> str: ...  # noqa: D102
+
+    @property
+    def cell_names(self) -> tuple[str, ...]:
+        """By code; the first is never messaged."""
+        ...
+
+    @property
+    def cell_policies(self) -> tuple[str, ...]:
+        """Names of policies by code; the first is empty."""
+        ...
+
+    @property
+    def is_evaluation(self) -> bool: ...  # noqa: D102
+
+    @property
+    def start_micros(self) -> int: ...  # noqa: D102
+
+    @property
+    def end_micros(self) -> int: ...  # noqa: D102
+
+    @property
+    def otherwise(self) -> str:
+        """Policy of the times before and after; empty refuses them."""
+        ...
+
+    def assign(self, member_keys: NDArray[np.uint64]) -> NDArray[np.uint8]:
+        """Give the code of each member's cell."""
+        ...
 
 
 class MadeFrom(Protocol):

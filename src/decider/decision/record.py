@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decider.catalog import Catalog
+from decider.decision.parts import CellOf
 from decider.decision.request import MemberRequest
 from decider.decision.stages import Decided, Question
 from decider.logbook.schema import DecisionRecord, PropensityKind, SetEntry, decision_id
@@ -33,6 +34,7 @@ def records_of(
     policy, policy_version, draws = bound.policy.name, bound.policy_version, bound.policy.propensity_draws
     model_version, snapshot_version = bound.model_version, parts.snapshot.version
     catalog_version, epoch = parts.catalog.version, question.epoch
+    cell = bound.cell or CellOf("", "", "", is_evaluation=False)
     theta, tie_cut, seen = float(question.theta), int(question.tie_cut), question.until_sequence
     # Numbers leave the arrays all at once: one at a time each costs more than its place in a record.
     strata, chances, hits = (
@@ -73,6 +75,10 @@ def records_of(
                 channels=None if request.channels is None else list(request.channels),
                 context=dict(request.context),
                 pair_features={c: dict(values) for c, values in request.pair_features.items()},
+                experiment=cell.experiment,
+                experiment_version=cell.version,
+                cell=cell.cell,
+                evaluation=cell.is_evaluation,
             )
         )
     return records

@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from decider.catalog import Catalog
+from decider.decision.cells import padded
 from decider.decision.check import channel_mask, row_of
 from decider.decision.chunks import decide_chunk
 from decider.decision.frame import chunk_of_segment, segment_frame
@@ -102,7 +103,9 @@ def replay_segment(parts: Parts, run: RunRecord, frame: pl.DataFrame, sends: Liv
         for sequence in np.unique(logged.history_sequence).tolist():
             places = np.flatnonzero(logged.history_sequence == sequence)
             again = decide_chunk(_question(parts, run, logged, places, sends, sequence), 0)
-            same[places] = _same_rows(frame[start + places], segment_frame(again))
+            same[places] = _same_rows(
+                frame[start + places], segment_frame(padded(again, logged.sets.shape[0]))
+            )
         different = frame["ordinal"].slice(start, ROWS).filter(pl.Series(~same)).to_list()
         yield Replayed(logged.n_members, [f"{run.run_id}-{ordinal}" for ordinal in different])
 

@@ -134,6 +134,8 @@ class ResultChunk:
     """[n] last log entry that the decision had seen."""
     mean_gains: NDArray[np.float32] | None = None
     """[M, n] what each place adds to `expected`; only where the price is still to come."""
+    cells: NDArray[np.uint8] | None = None
+    """[n] the run's cell of each member; none where it runs no experiment."""
     resume_token: str = ""
     """Set on chunks after which a broken run can go on."""
 

@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decider.decision.ahead import Ahead
+from decider.decision.cells import decide_cells, run_cells
 from decider.decision.check import channel_mask, check_request, digest_of
 from decider.decision.chunks import decide_ahead, decide_chunk, joined, replaced
 from decider.decision.exposure import Exposure, Seen
 from decider.decision.frame import chunk_of_segment, segment_frame
-from decider.decision.parts import Parts
+from decider.decision.parts import BoundExperiment, Parts
 from decider.decision.ports import Log
 from decider.decision.pricing import RunPrice, Trial, decide_trial, price_rates, search_price
 from decider.decision.request import RunRequest
@@ -70,7 +71,14 @@ class Run:
     def __init__(self, desk: Desk, request: RunRequest, whole_snapshot: bool) -> None:
         check_request(request)
         self._desk, self._request, self._whole = desk, request, whole_snapshot
-        self._bound = desk.parts.policy(request.policy)
+        named = desk.parts.policy_or_experiment(request.policy, request.decision_time_micros)
+        self._experiment = named if isinstance(named, BoundExperiment) else None
+        self._bound = named.bound[-1] if isinstance(named, BoundExperiment) else named
+        if self._experiment is not None and request.volume is not None:
+            rule = (
+                "must not be given with an experiment: cells would compete for it; its policies have prices"
+            )
+            raise InvalidInput.of("volume", rule, request.volume)
         policy = self._bound.policy
         self._epoch = (
             policy.epoch_of(request.decision_time_micros) if request.epoch is None else request.epoch
@@ -92,7 +100,8 @@ class Run:
         ends = [info.first_ordinal + info.n_rows for info in self._logged.values()]
         if self._answer_from and self._answer_from not in ends:
             refuse_token(request)
-        self._tally = Tally(desk.parts.catalog, self._bound.max_messages)
+        deciding = self._experiment.bound if self._experiment else (self._bound,)
+        self._tally = Tally(desk.parts.catalog, max(bound.max_messages for bound in deciding))
 
     @property
     def is_open(self) -> bool:
@@ -171,15 +180,16 @@ class Run:
 
     def _record(self) -> RunRecord:
         parts, policy, request = self._desk.parts, self._bound.policy, self._request
+        experiment, cell = self._experiment, self._bound.cell
         return RunRecord(
             run_id=self.run_id,
             request_id=request.request_id,
             request_digest=digest_of(request, whole_snapshot=self._whole),
             decision_time_micros=request.decision_time_micros,
             epoch=self._epoch,
-            policy=policy.name,
-            policy_version=policy.version,
-            model_version=self._bound.model_version,
+            policy=policy.name if experiment is None else experiment.name,
+            policy_version=self._bound.policy_version if experiment is None else experiment.version,
+            model_version=self._bound.model_version if experiment is None else "",
             snapshot_version=parts.snapshot.version,
             catalog_version=parts.catalog.version,
             candidates=[candidate.id for candidate in parts.catalog.candidates],
@@ -190,6 +200,10 @@ class Run:
             tie_cut=None if self._price is None else int(self._price.tie_cut),
             propensity_draws=policy.propensity_draws,
             history_sequence=self._desk.exposure.last_sequence,
+            experiment="" if cell is None else cell.experiment,
+            experiment_version="" if cell is None else cell.version,
+            evaluation=cell is not None and cell.is_evaluation,
+            cells=[] if experiment is None else run_cells(experiment, request.price),
             request={"volume": request.volume, "price": request.price, "whole_snapshot": self._whole},
         )
 
@@ -200,6 +214,9 @@ class Run:
             if getattr(stored, name) != getattr(self.record, name):
                 rule = f"began under {name} {getattr(stored, name)}, which is not in force any more"
                 raise InvalidInput.of("request_id", rule, self._request.request_id)
+        if stored.cells != self.record.cells:
+            rule = "began under other policies of its cells, which are not in force any more"
+            raise InvalidInput.of("request_id", rule, self._request.request_id)
         self.record = stored
         if stored.theta is not None and stored.tie_cut is not None:
             self._price = RunPrice(np.float32(stored.theta), np.uint64(stored.tie_cut), 0)
@@ -324,9 +341,15 @@ class Run:
             return _Segment(rows, seen, None, [], cut)
         starts = range(0, rows.size, CHUNK)
         chunks = [
-            submit(decide_chunk, self._question(rows[at : at + CHUNK], seen), ordinal + at) for at in starts
+            submit(self._decide_chunk, self._question(rows[at : at + CHUNK], seen), ordinal + at)
+            for at in starts
         ]
         return _Segment(rows, seen, None, chunks)
+
+    def _decide_chunk(self, question: Question, first_ordinal: int) -> ResultChunk:
+        if self._experiment is None:
+            return decide_chunk(question, first_ordinal)
+        return decide_cells(question, self._experiment, self.record.cells, first_ordinal)
 
     def _complete(self, segment: _Segment) -> Iterator[ResultChunk]:
         if segment.logged is not None:
@@ -367,5 +390,5 @@ class Run:
                 commit.wait()
                 return chunk
             seen = exposure.observe(chunk.rows, self.parts.catalog)
-            again = decide_chunk(self._question(chunk.rows[changed], seen), 0)
+            again = self._decide_chunk(self._question(chunk.rows[changed], seen), 0)
             chunk = replaced(chunk, changed, again)

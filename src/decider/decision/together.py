@@ -191,8 +191,8 @@ def _bound(parts: Parts, fresh: list[_Asked], outcomes: dict[int, Outcome]) -> l
     for asked, row in zip(fresh, rows, strict=True):
         request = asked.request
         try:
-            asked.bound = parts.policy(request.policy)
             asked.row = row if row >= 0 else row_of(parts.snapshot, request.member_id)
+            asked.bound = parts.policy_for(request.policy, asked.row, request.decision_time_micros)
             asked.overrides = None
             if request.context or request.pair_features:
                 model = asked.bound.model
@@ -219,7 +219,7 @@ def _kind(parts: Parts, asked: _Asked) -> object:
         return asked.place
     time_micros = request.decision_time_micros
     live = bisect_right(parts.catalog.validity_edges, time_micros)
-    return bound.policy.name, _epoch(asked), request.channels, live, time_micros // 60_000_000
+    return bound.policy.name, bound.cell, _epoch(asked), request.channels, live, time_micros // 60_000_000
 
 
 def _epoch(asked: _Asked) -> int:

@@ -133,6 +133,16 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         return (HOLDOUT, *(cell.name for cell in self.cell))
 
     @property
+    def cell_policies(self) -> tuple[str, ...]:
+        """Names of policies by code; the holdout has none."""
+        return ("", *(cell.policy for cell in self.cell))
+
+    @property
+    def is_evaluation(self) -> bool:
+        """Whether its decisions are made to compare cells, and not to be learnt from."""
+        return self.traffic == "evaluation"
+
+    @property
     def shares(self) -> tuple[float, ...]:
         """Share of all members by code; they sum to 1."""
         return (self.holdout, *((1.0 - self.holdout) * cell.share for cell in self.cell))

@@ -173,7 +173,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Whether its decisions were made to compare cells."""
     cells: list[RunCell] = []
     """Its cells: the segments' column ``cell`` indexes this list. Policy, model, price and draws are each cell's;
-    the run's own name the experiment, and repeat its first cell's price."""
+    the run's own name the experiment, and repeat the last cell's price."""
     request: dict[str, ContextValue] = {}
     """What the run was asked for, such as ``volume``."""
     history_sequence: int | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 from pathlib import Path
@@ -12,11 +13,20 @@ from decider.catalog import parse_catalog
 from decider.decision.parts import Parts, bind_parts, rebind
 from decider.decision.policy import Policy, policy_set
 from decider.decision.ports import MadeFrom
-from decider.errors import NotReady
+from decider.errors import InvalidInput, NotReady
 from decider.models import Registry
 
 RECALLED = 4
 """Sets of past parts kept in memory."""
+
+
+class _Experiment(msgspec.Struct, frozen=True):
+    """What must not change once an experiment has started."""
+
+    version: str
+    start_micros: int
+    policies: dict[str, str]
+    """Version of each cell's policy."""
 
 
 class Archive:
@@ -36,11 +46,33 @@ class Archive:
         self._recalling = threading.Lock()
         self._recalled: dict[tuple[str, ...], Parts] = {}
 
-    def keep(self, parts: Parts) -> None:
-        """Keep the catalog and the policies of `parts`; nothing is written for what is here already."""
+    def keep(self, parts: Parts, now_micros: int) -> None:
+        """Keep the catalog and the policies of `parts`; nothing is written for what is here already.
+
+        Raises
+        ------
+        InvalidInput
+            When an experiment that has started was changed: its content, or the policy of a cell.
+        """
+        self._keep_experiments(parts, now_micros)
         self._write("catalog", parts.catalog.version, parts.catalog.text.encode())
         for policy in parts.policies.policies.values():
             self._write("policy", policy.version, msgspec.json.encode(policy))
+
+    def _keep_experiments(self, parts: Parts, now_micros: int) -> None:
+        kept = []
+        for experiment in parts.experiments.values():
+            policies = {bound.cell.cell: bound.policy_version for bound in experiment.bound if bound.cell}
+            fresh = _Experiment(experiment.version, experiment.start_micros, policies)
+            named = hashlib.sha256(experiment.name.encode()).hexdigest()[:16]
+            path = self._path("experiment", named)
+            known = msgspec.json.decode(path.read_bytes(), type=_Experiment) if path.exists() else None
+            if known is not None and known != fresh and known.start_micros <= now_micros:
+                rule = "must not be changed after its start: give the changed one another name"
+                raise InvalidInput.of(f"experiment[{experiment.name!r}]", rule, _changed(known, fresh))
+            kept.append((named, msgspec.json.encode(fresh)))
+        for named, content in kept:
+            self._write("experiment", named, content, anew=True)
 
     def recall(self, record: MadeFrom, current: Parts) -> Parts:
         """Find the parts that a decision was made from.
@@ -86,9 +118,9 @@ class Archive:
     def _path(self, kind: str, version: str) -> Path:
         return self._directory / f"{kind}-{version.replace(':', '-')}"
 
-    def _write(self, kind: str, version: str, content: bytes) -> None:
+    def _write(self, kind: str, version: str, content: bytes, anew: bool = False) -> None:
         path = self._path(kind, version)
-        if path.exists():
+        if path.exists() and not anew:
             return
         partial = path.with_name(f".{path.name}.{os.getpid()}")
         with partial.open("wb") as file:
@@ -102,6 +134,13 @@ class Archive:
             return self._path(kind, version).read_bytes()
         except FileNotFoundError:
             raise NotReady(f"{kind} {version} is not in the archive {self._directory}") from None
+
+
+def _changed(known: _Experiment, fresh: _Experiment) -> str:
+    if known.version != fresh.version:
+        return f"{fresh.version}, was {known.version}"
+    cells = [cell for cell, version in fresh.policies.items() if known.policies.get(cell) != version]
+    return f"another policy in cell {', '.join(cells)}"
 
 
 def _in_force(record: MadeFrom, parts: Parts) -> bool:

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from decider.catalog import load_catalog
 from decider.clock import Clock, SystemClock
 from decider.config import Config
+from decider.decision.cells import bind_experiments, with_holdouts
 from decider.decision.engine import Engine
 from decider.decision.parts import Parts, bind_parts
 from decider.decision.policy import load_policies
+from decider.experiments import load_experiments
 from decider.logbook import Logbook
 from decider.members import Snapshot
 from decider.models import Registry
@@ -53,15 +55,16 @@ def compose(config: Config, clock: Clock | None = None) -> Composition:
     log = Logbook.open(config.path("logbook"))
     try:
         archive = Archive(config.path("logbook") / "versions", registry)
-        archive.keep(parts)
+        time = clock or SystemClock()
+        archive.keep(parts, time.now_micros())
 
         def read_and_keep() -> Parts:
             fresh = read_parts(config, registry)
-            archive.keep(fresh)
+            archive.keep(fresh, time.now_micros())
             return fresh
 
         threads = config.threads or os.cpu_count() or 1
-        engine = Engine(parts, log, clock or SystemClock(), threads, archive.recall, read_and_keep)
+        engine = Engine(parts, log, time, threads, archive.recall, read_and_keep)
     except BaseException:
         log.close()
         raise
@@ -91,9 +94,10 @@ def engine_to_read(config: Config) -> Iterator[Engine]:
 def read_parts(config: Config, registry: Registry) -> Parts:
     """Read and bind the catalog, policies, snapshot and current models that `config` names."""
     catalog = load_catalog(config.path("catalog"))
-    policies = load_policies(config.path("policies"))
+    experiments = load_experiments(config.path("experiments")).values()
+    policies = with_holdouts(load_policies(config.path("policies")), experiments)
     snapshot = Snapshot.open(config.path("snapshot"))
     published = set(registry.names())
     wanted = {policy.model for policy in policies.policies.values() if policy.needs_model}
     models = {name: registry.load(name) for name in sorted(wanted & published)}
-    return bind_parts(catalog, snapshot, policies, models)
+    return bind_experiments(bind_parts(catalog, snapshot, policies, models), experiments)
