@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from decider_core.compile import F32, kernel
-from decider_core.contracts import check_array, check_finite
+from decider_core.compile import F32, F64, I64, U8, kernel
+from decider_core.contracts import ContractError, check_array, check_finite
 
 
 def standardise(x: F32, mean: F32, inverse_scale: F32, intercept: bool) -> F32:
@@ -39,6 +39,83 @@ def standardise(x: F32, mean: F32, inverse_scale: F32, intercept: bool) -> F32:
     z = np.empty((x.shape[0], d0 + intercept), np.float32)
     _standardise(x, mean, inverse_scale, z)
     return z
+
+
+def leaf_columns(
+    leaves: U8,
+    leaf_offsets: I64,
+    value: F64,
+    share: F32,
+    n_score_trees: int,
+    score_mean: float,
+    score_scale: float,
+    z: F32,
+    first: int,
+) -> None:
+    """Write the columns of trees into z, from column `first`: a prognosis, then one for each leaf.
+
+    Parameters
+    ----------
+    leaves : u8[n_members, n_trees]
+        From :func:`decider_core.forest.forest_leaves`.
+    leaf_offsets : i64[n_trees + 1]
+        Where the leaves of each tree begin.
+    value : f64[n_leaves]
+        Of all trees' leaves. The prognosis is their sum over the first trees, one after the other.
+    share : f32[n_leaves]
+        What is taken from each leaf's one or zero.
+    n_score_trees
+        How many trees, from the first, make the prognosis.
+    score_mean, score_scale
+        What is taken from it, then what it is multiplied with.
+    z : f32[n_members, first + 1 + n_leaves]
+        Written to.
+
+    Raises
+    ------
+    ContractError
+        If a shape or dtype does not fit, or a leaf is none of its tree's.
+    """
+    leaves = check_array("leaves", leaves, np.uint8, (None, None))
+    n_trees = leaves.shape[1]
+    leaf_offsets = check_array("leaf_offsets", leaf_offsets, np.int64, (n_trees + 1,))
+    value = check_array("value", value, np.float64, (leaf_offsets[-1],))
+    share = check_array("share", share, np.float32, (value.size,))
+    if z.dtype != np.float32 or z.shape != (len(leaves), first + 1 + value.size):
+        raise ContractError(
+            f"z must be float32 of shape {(len(leaves), first + 1 + value.size)}, got {z.dtype} {z.shape}"
+        )
+    if not 0 <= n_score_trees <= n_trees:
+        raise ContractError(f"n_score_trees must be 0 to {n_trees}, got {n_score_trees}")
+    counts = np.diff(leaf_offsets)
+    if len(leaves) and (leaves.max(axis=0) >= counts).any():
+        raise ContractError(f"leaves must be below {counts}, got {leaves.max(axis=0)}")
+    _leaf_columns(leaves, leaf_offsets, value, share, n_score_trees, score_mean, score_scale, z, first)
+
+
+@kernel
+def _leaf_columns(
+    leaves: U8,
+    leaf_offsets: I64,
+    value: F64,
+    share: F32,
+    n_score_trees: int,
+    score_mean: float,
+    score_scale: float,
+    z: F32,
+    first: int,
+) -> None:
+    for member in range(leaves.shape[0]):
+        own, columns = leaves[member], z[member, first + 1 :]
+        for j in range(share.size):
+            columns[j] = -share[j]
+        score = 0.0
+        for tree in range(own.size):
+            leaf = leaf_offsets[tree] + own[tree]
+            columns[leaf] = np.float32(1.0) - share[leaf]
+            if tree < n_score_trees:
+                score += value[leaf]
+        z[member, first] = np.float32((score - score_mean) * score_scale)
 
 
 @kernel

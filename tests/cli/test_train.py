@@ -90,3 +90,39 @@ def test_feedback_must_be_there_and_whole(own_house: Path, tmp_path: Path) -> No
         "train", own_house / "feedback", "--reward", "visit", "--models", tmp_path / "models", "--json"
     )
     assert (answer.code, answer.error["type"]) == (3, "CorruptArtifact")
+
+
+def test_a_map_of_trees_is_published_decides_and_replays(own_house: Path) -> None:
+    config = own_house / "decider.toml"
+    trained = done(
+        "train", own_house / "feedback", "--reward", "visit", "--name", "visits", "--half", "all",
+        "--feature-map", "gbdt", "--map-trees", "2", "--map-leaves", "4", "--config", config,
+    )  # fmt: skip
+    (model,) = trained["models"]
+    about = model["trained"]["feature_map"]
+    assert about["kind"] == "gbdt"
+    assert 5 < about["n_leaves"] <= 16
+    assert 0 < about["n_rows_grown_on"] < N_MEMBERS / 2
+    done("decide", "--config", config, "--volume", "30%", "--request-id", "run", "--policy", "thompson")
+    one = done(
+        "decide", "--config", config, "--member", "1007", "--request-id", "one", "--policy", "thompson"
+    )
+    assert one["model_version"] == model["version"]
+    replayed = done("log", "replay", "--config", config)
+    assert replayed == {"decisions": N_MEMBERS + 1, "different": []}
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (("--feature-map", "onnx"), "network must be given with the feature map 'onnx', and only then"),
+        (("--onnx", "nowhere.onnx"), "onnx must be a file that can be read"),
+        (("--feature-map", "gbdt", "--map-share", "0"), "must be in (0, 1), got 0.0"),
+    ],
+)
+def test_maps_that_cannot_be_made_are_refused(
+    house: Path, tmp_path: Path, options: tuple[str, ...], text: str
+) -> None:
+    answer = run("train", house / "feedback", "--reward", "visit", "--models", tmp_path / "models", *options)
+    assert answer.code != 0
+    assert text in " ".join(answer.err.split())

@@ -4,7 +4,7 @@ from small_models import small_map
 
 from decider.errors import InvalidInput
 from decider.models import RawMap
-from decider.models.feature_map import restore_map
+from decider.models.restore import restore_map
 
 
 def test_z_is_an_intercept_and_standardised_features():
@@ -45,7 +45,9 @@ def test_facts_and_arrays_restore_the_map():
 
 
 def test_an_unknown_kind_is_refused():
-    with pytest.raises(InvalidInput, match=r"feature_map.kind must be 'raw', got 'tree'"):
+    with pytest.raises(
+        InvalidInput, match=r"feature_map.kind must be one of \['raw', 'gbdt', 'onnx'\], got 'tree'"
+    ):
         restore_map({"kind": "tree"}, {})
 
 

@@ -21,6 +21,7 @@ from decider.models import Registry, UpliftModel, save_model
 EXAMPLES = examples(
     "decider train feedback --reward visit --name visits",
     "decider train feedback --reward visit --learner all --half all --type new-arrival=new_arrival",
+    "decider train feedback --reward visit --feature-map gbdt --map-trees 2",
     "decider train feedback --reward visit --no-publish --out artifacts",
 )
 
@@ -38,6 +39,14 @@ class LearnerChoice(StrEnum):
     DR_PROGNOSTIC = "dr-prognostic"
     CORRELATIONAL = "correlational"
     ALL = "all"
+
+
+class MapChoice(StrEnum):
+    """What effects are linear in."""
+
+    RAW = "raw"
+    GBDT = "gbdt"
+    ONNX = "onnx"
 
 
 class Half(StrEnum):
@@ -89,6 +98,23 @@ def train(
         typer.Option("--type", metavar="ARM=TYPE", help="Message type that an arm teaches; repeat it."),
     ] = None,
     widen: Annotated[float, typer.Option(help="How much less is known of a new message of a type.")] = 2.0,
+    feature_map: Annotated[
+        MapChoice,
+        typer.Option(
+            help="What effects are linear in: the features; these and the leaves of boosted trees, which are "
+            "grown on members of their own; or these and the outputs of a network."
+        ),
+    ] = MapChoice.RAW,
+    map_share: Annotated[
+        float, typer.Option(help="With gbdt: share of the members that trees are grown on.")
+    ] = 0.3,
+    map_trees: Annotated[
+        int, typer.Option(help="With gbdt: trees for the reward, and as many for effects.")
+    ] = 4,
+    map_leaves: Annotated[int, typer.Option(help="With gbdt: the most leaves of a tree.")] = 8,
+    onnx: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="With onnx: the network, raw features to outputs.")
+    ] = None,
     publish: Annotated[bool, typer.Option(help="Make the models those that decide.")] = True,
     out: Annotated[Path | None, typer.Option(help="With --no-publish: folder for the artifacts.")] = None,
     models: ModelsPath = None,
@@ -111,6 +137,11 @@ def train(
         messages=pairs("message", message or []),
         types=pairs("type", kind or []),
         widen=widen,
+        feature_map=feature_map.value,
+        map_share=map_share,
+        map_trees=map_trees,
+        map_leaves=map_leaves,
+        network=None if onnx is None else _bytes_of(onnx),
     )
     registry = Registry(models or configuration(config).path("models"))
     opened = Feedback.open(feedback)
@@ -169,6 +200,15 @@ def somebody() -> str:
         return f"cli:{getpass.getuser()}"
     except (KeyError, OSError):
         return "cli"
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InvalidInput.of(
+            "onnx", f"must be a file that can be read ({error.strerror})", str(path)
+        ) from error
 
 
 def _names(learners: tuple[Learner, ...], name: str | None) -> dict[str, str]:

@@ -15,8 +15,9 @@ from decider.learning.choice import choose, learn_one
 from decider.learning.correlational import correlational
 from decider.learning.dr_learner import ArmPosterior, group_by_type, type_parent
 from decider.learning.folds import split
+from decider.learning.mapping import MapKind, MapSpec, fit_map
 from decider.learning.threads import one_thread
-from decider.models import RawMap, UpliftModel
+from decider.models import FeatureMap, UpliftModel
 from decider.models.uplift import TYPE_PREFIX, Outcome
 
 Learner = Literal[
@@ -58,6 +59,16 @@ class TrainSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         For an arm its message type; every type given gets a posterior that its new messages start from.
     widen
         By what factor the covariance of a type's posterior grows for a message without data, >= 1.
+    feature_map
+        What effects are linear in, see :mod:`decider.learning.mapping`.
+    map_share
+        With trees: the share of the members to learn from that the trees are grown on, in (0, 1). Effects are
+        learnt from the others.
+    map_trees, map_leaves
+        With trees: how many for the reward and as many for effects, and the most leaves of each. Each leaf is
+        a coefficient, and learners want four members for each.
+    network
+        With ``onnx``: the bytes of the model file.
     """
 
     reward: str
@@ -70,6 +81,11 @@ class TrainSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     messages: dict[str, str] = {}
     types: dict[str, str] = {}
     widen: float = 2.0
+    feature_map: MapKind = "raw"
+    map_share: float = 0.3
+    map_trees: int = 4
+    map_leaves: int = 8
+    network: bytes | None = None
 
 
 class Training(NamedTuple):
@@ -126,7 +142,11 @@ def _train_on(log: Logged, spec: TrainSpec) -> Training:
     rows = half_of(log.member_keys, spec)
     part = log.rows(rows)
     _check_reward(part)
-    feature_map = RawMap.fit(part.x, part.feature_names)
+    map_spec = MapSpec(
+        spec.feature_map, spec.map_share, spec.map_trees, spec.map_leaves, spec.folds, spec.seed, spec.network
+    )
+    feature_map, part, map_facts = fit_map(part, map_spec)
+    _check_reward(part)
     z = feature_map.apply(part.x)
     counts = np.bincount(part.arm, minlength=part.n_arms)
     facts: dict[str, Any] = {
@@ -139,6 +159,7 @@ def _train_on(log: Logged, spec: TrainSpec) -> Training:
         "n_members": len(np.unique(part.member_keys)),
         "n_features": len(part.feature_names),
         "constant_features": list(feature_map.constant_features),
+        "feature_map": map_facts,
         "control": part.arms[part.control],
         "rows_by_arm": {arm: int(n) for arm, n in zip(part.arms, counts, strict=True)},
         "mean_reward": float(part.reward.mean()),
@@ -169,7 +190,7 @@ def half_of(member_keys: NDArray[np.uint64], spec: TrainSpec) -> NDArray[np.bool
 def _model(
     learner: Learner,
     outcome: Outcome,
-    feature_map: RawMap,
+    feature_map: FeatureMap,
     arms: list[ArmPosterior],
     spec: TrainSpec,
     facts: Mapping[str, Any],

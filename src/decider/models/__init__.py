@@ -2,12 +2,16 @@
 
 from decider.models.artifact import load_model, save_model
 from decider.models.feature_map import FeatureMap, RawMap
+from decider.models.gbdt import GbdtMap
+from decider.models.onnx import OnnxMap
 from decider.models.registry import Publication, Registry
 from decider.models.uplift import BoundModel, UpliftModel
 
 __all__ = [
     "BoundModel",
     "FeatureMap",
+    "GbdtMap",
+    "OnnxMap",
     "Publication",
     "RawMap",
     "Registry",

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from decider.errors import Conflict, CorruptArtifact, InvalidInput, NotFound
 from decider.models import manifest
-from decider.models.feature_map import restore_map
+from decider.models.restore import restore_map
 from decider.models.uplift import UpliftModel
 
 

@@ -27,6 +27,11 @@ class FeatureMap(Protocol):
         ...
 
     @property
+    def constant_features(self) -> tuple[str, ...]:
+        """The raw features that did not vary when the map was fitted."""
+        ...
+
+    @property
     def n_outputs(self) -> int:
         """The length ``d`` of ``z``."""
         ...
@@ -165,16 +170,3 @@ class RawMap:
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What belongs in array files, by name."""
         return {"map_mean": self.mean, "map_scale": self.scale}
-
-
-def restore_map(facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> FeatureMap:
-    """Rebuild a feature map of any known kind from its facts and arrays.
-
-    Raises
-    ------
-    InvalidInput
-        If the kind is not known here.
-    """
-    if facts["kind"] == RawMap.kind:
-        return RawMap.restore(facts, arrays)
-    raise InvalidInput.of("feature_map.kind", f"must be {RawMap.kind!r}", facts["kind"])
