@@ -151,3 +151,23 @@ def test_read_refuses(house: Path, tmp_path: Path, more: list[str], text: str) -
     assert text in answer.error["message"]
     nothing = run("experiment", "read", tmp_path / "none", "--experiment", of_arms(tmp_path), "--json")
     assert (nothing.code, "names no known logbook or feedback" in nothing.error["message"]) == (2, True)
+
+
+def test_from_decisions_to_a_look(own_house: Path) -> None:
+    config = ["--config", own_house / "decider.toml"]
+    (own_house / "experiments").mkdir()
+    path = written(own_house / "experiments", TEXT)
+    decided = done("decide", "--policy", "fewer", "--time", "2026-01-06T09:00:00Z", "--request-id", "r1", *config)
+    assert decided["member_count"] == N_MEMBERS
+    answer = run("experiment", "read", own_house / "logbook", "--experiment", path, *config, "--json")
+    shown = answer.json
+    assert answer.code == 0, shown["warnings"]
+    assert sum(shown["members"]) == N_MEMBERS
+    tests = {each["stage"]: each for each in shown["ratios"]}
+    assert tests["assigned"]["counts"] == tests["triggered"]["counts"] == shown["members"]
+    assert tests["delivered"]["untold"] == "no event says that anything was delivered"
+    assert shown["comparisons"][0]["effect"]["refused"].startswith("nothing varies")
+    assert done("log", "replay", *config)["different"] == []
+    path.write_text(TEXT.replace('salt = "one"', 'salt = "two"'))
+    changed = run("experiment", "read", own_house / "logbook", "--experiment", path, *config, "--json")
+    assert (changed.code, "changed while it ran" in changed.error["message"]) == (2, True)
