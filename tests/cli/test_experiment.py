@@ -157,7 +157,9 @@ def test_from_decisions_to_a_look(own_house: Path) -> None:
     config = ["--config", own_house / "decider.toml"]
     (own_house / "experiments").mkdir()
     path = written(own_house / "experiments", TEXT)
-    decided = done("decide", "--policy", "fewer", "--time", "2026-01-06T09:00:00Z", "--request-id", "r1", *config)
+    decided = done(
+        "decide", "--policy", "fewer", "--time", "2026-01-06T09:00:00Z", "--request-id", "r1", *config
+    )
     assert decided["member_count"] == N_MEMBERS
     answer = run("experiment", "read", own_house / "logbook", "--experiment", path, *config, "--json")
     shown = answer.json

@@ -10,7 +10,8 @@ from small_experiments import START, experiment
 
 from decider.errors import InvalidInput
 from decider.experiments import load_experiment, load_experiments
-from decider.experiments.spec import Cell, Guardrail, LongTerm, Metric, check_experiment
+from decider.experiments.load import check_experiment
+from decider.experiments.spec import Cell, Guardrail, LongTerm, Metric
 
 TEXT = """
 name = "fewer"

@@ -3,11 +3,12 @@
 from decider.experiments.effects import Effect, Looks, metric_effect
 from decider.experiments.from_feedback import outcomes_of_feedback
 from decider.experiments.from_log import outcomes_of_log
+from decider.experiments.load import load_experiment, load_experiments
 from decider.experiments.long_term import Alarm, LongTermReadOut
 from decider.experiments.outcomes import MetricColumns, Outcomes, moments_of
 from decider.experiments.ratios import GuardrailTest, RatioTest
 from decider.experiments.readout import Comparison, ReadOut, read_out
-from decider.experiments.spec import Experiment, load_experiment, load_experiments
+from decider.experiments.spec import Experiment
 from decider.experiments.surrogates import SurrogateIndex, fit_surrogates
 
 __all__ = [
