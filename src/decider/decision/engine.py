@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from weakref import WeakSet
@@ -19,7 +20,8 @@ from decider.decision.request import MemberRequest, RunRequest
 from decider.decision.result import Decision, Explanation
 from decider.decision.run import Desk, Run
 from decider.decision.together import InForce, Outcome, Together
-from decider.errors import InvalidInput, NotReady, Violation
+from decider.decision.unsent import unsent_reasons
+from decider.errors import InvalidInput, NotFound, NotReady, Violation
 from decider.logbook.schema import EventRecord, EventResult
 from decider_core.history import LiveSends
 
@@ -146,6 +148,23 @@ class Engine:
             _, decided = replay(parts, record, sends)
             same = same_decision(record, parts.catalog, decided)
             yield Replayed(1, [] if same else [record.decision_id])
+
+    def unsent(self, run_id: str) -> dict[str, int]:
+        """Count why members of a run were sent nothing; see :func:`decider.decision.unsent.unsent_reasons`.
+
+        Raises
+        ------
+        NotReady
+            When a version it was made with is not here any more.
+        """
+        run = next((each for each in self._log.runs() if each.run_id == run_id), None)
+        if run is None:
+            raise NotFound("run_id", "run", run_id)
+        parts, sends = self._past(run, self._log.last_sequence)
+        found: Counter[str] = Counter()
+        for info in self._log.segments(run_id):
+            found += unsent_reasons(parts, run, self._log.read_segment(info), sends)
+        return dict(found)
 
     def start_run(self, request: RunRequest, whole_snapshot: bool) -> Run:
         """Begin a bulk pass; see :class:`decider.decision.run.Run`."""

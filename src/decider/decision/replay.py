@@ -102,7 +102,7 @@ def replay_segment(parts: Parts, run: RunRecord, frame: pl.DataFrame, sends: Liv
         same = np.zeros(logged.n_members, np.bool_)
         for sequence in np.unique(logged.history_sequence).tolist():
             places = np.flatnonzero(logged.history_sequence == sequence)
-            again = decide_chunk(_question(parts, run, logged, places, sends, sequence), 0)
+            again = decide_chunk(question_of(parts, run, logged, places, sends, sequence), 0)
             same[places] = _same_rows(
                 frame[start + places], segment_frame(padded(again, logged.sets.shape[0]))
             )
@@ -110,7 +110,7 @@ def replay_segment(parts: Parts, run: RunRecord, frame: pl.DataFrame, sends: Liv
         yield Replayed(logged.n_members, [f"{run.run_id}-{ordinal}" for ordinal in different])
 
 
-def _question(
+def question_of(
     parts: Parts,
     run: RunRecord,
     logged: ResultChunk,
@@ -118,6 +118,7 @@ def _question(
     sends: LiveSends,
     sequence: int,
 ) -> Question:
+    """What was asked for the members at `places` of a run's chunk, who had seen the log up to `sequence`."""
     assert run.theta is not None
     assert run.tie_cut is not None
     return Question(
