@@ -20,6 +20,7 @@ from decider.cli import (
     frontier,
     log,
     model,
+    report,
     serve,
     simulate,
     snapshot,
@@ -76,6 +77,7 @@ app.command("train", epilog=train.EXAMPLES)(train.train)
 app.command("evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command("frontier", epilog=frontier.EXAMPLES)(frontier.command)
 app.add_typer(experiment.app, name="experiment")
+app.command("report", epilog=report.EXAMPLES)(report.report)
 app.command("decide", epilog=decide.EXAMPLES)(decide.decide)
 app.command("serve", epilog=serve.EXAMPLES)(serve.serve)
 app.command("simulate", epilog=simulate.EXAMPLES)(simulate.simulate)

@@ -12,9 +12,11 @@ from decider.evaluation.recap import recap, recap_normalised
 from decider.evaluation.sets import LoggedSets
 from decider.evaluation.support import (
     Limits,
+    PropensityBin,
     PropensityCheck,
     Support,
     check_propensities,
+    propensity_bins,
     sample_ratio,
     support_of,
 )
@@ -34,6 +36,7 @@ __all__ = [
     "LoggedSets",
     "PolicyEstimates",
     "PolicyValue",
+    "PropensityBin",
     "PropensityCheck",
     "Support",
     "UpliftJudgement",
@@ -46,6 +49,7 @@ __all__ = [
     "judge_uplift",
     "member_keys_of",
     "policy_value",
+    "propensity_bins",
     "read_logged",
     "recap",
     "recap_normalised",

@@ -107,6 +107,30 @@ class PropensityCheck(NamedTuple):
     z: float
 
 
+class PropensityBin(NamedTuple):
+    """Rows whose logged propensities of one arm are alike.
+
+    Parameters
+    ----------
+    arm
+        The arm.
+    n_rows
+        How many rows.
+    propensity
+        Their mean propensity.
+    realised
+        The share of them to which the arm was given.
+    standard_error
+        Of `realised`, if the propensities are true.
+    """
+
+    arm: str
+    n_rows: int
+    propensity: float
+    realised: float
+    standard_error: float
+
+
 def support_of(target: NDArray[np.float64], log: Logged) -> Support:
     """Measure how well a log covers a policy.
 
@@ -194,3 +218,30 @@ def check_propensities(log: Logged) -> list[PropensityCheck]:
         z = (ratio - 1) / error if error > 0 else 0.0 if ratio == 1 else float("inf")
         checks.append(PropensityCheck(arm, ratio, error, z))
     return checks
+
+
+def propensity_bins(log: Logged, n_bins: int = 10) -> list[PropensityBin]:
+    """Put rows into bins of about equally many by the propensity of each arm; rows of one propensity stay together.
+
+    Parameters
+    ----------
+    log
+        The log.
+    n_bins
+        At most so many for each arm.
+    """
+    found = []
+    for code, arm in enumerate(log.arms):
+        chance = log.propensity[:, code]
+        possible = chance > 0
+        if not possible.any():
+            continue
+        edges = np.unique(np.quantile(chance[possible], np.linspace(0, 1, n_bins + 1)[1:-1]))
+        places = np.searchsorted(edges, chance, side="left")
+        for place in np.unique(places[possible]):
+            rows = possible & (places == place)
+            p, given = chance[rows], log.arm[rows] == code
+            # A cut below equal values can leave a bin of one row: its error says how little it tells.
+            error = float(np.sqrt((p * (1 - p)).sum()) / len(p))
+            found.append(PropensityBin(arm, len(p), float(p.mean()), float(given.mean()), error))
+    return found

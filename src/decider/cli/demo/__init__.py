@@ -11,6 +11,7 @@ import typer
 from decider.cli.demo import tables
 from decider.cli.demo.data import find_trial
 from decider.cli.demo.house import REWARD, build_house
+from decider.cli.demo.reported import write_demo_report
 from decider.cli.demo.serving import decide_everybody, read_back, server_process
 from decider.cli.demo.values import policy_values
 from decider.cli.options import examples
@@ -22,7 +23,7 @@ EXAMPLES = examples("decider demo", "decider demo --json", "decider demo --out /
 SHARE = 0.30
 DECISION_TIME = datetime.datetime(2026, 6, 1, 15, 0, tzinfo=datetime.UTC)
 """Fixed, so that two demos decide alike."""
-STAGES = 6
+STAGES = 7
 
 
 def demo(
@@ -37,7 +38,8 @@ def demo(
 
     Imports Hillstrom's trial (64,000 customers, two e-mails or none), trains on one half and judges policies
     on the other, builds the member snapshot, starts the real server, decides for everybody under "at most
-    30 % may be mailed", reads the log back and explains one decision.
+    30 % may be mailed", reads the log back, explains one decision, and writes a
+    report to look at.
     """
     stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
     directory = out or Path("decider-data") / f"demo-{stamp}"
@@ -64,6 +66,8 @@ def demo(
             log = read_back(house, batch)
             stage(6, "explaining one decision")
             explained = client.explain(tables.worth_explaining(batch.decisions))
+        stage(7, "writing the report")
+        report = write_demo_report(house, values, batch.summary.run_id, trial)
     payload: dict[str, Any] = {
         "data": {
             "source": trial.source,
@@ -84,6 +88,7 @@ def demo(
         },
         "log": log,
         "explained": tables.explained_payload(explained),
-        "where": house.places(),
+        "report": str(report),
+        "where": house.places() | {"report": str(report)},
     }
     emit(payload, machine, *tables.drawn(payload, effects, values.judged))

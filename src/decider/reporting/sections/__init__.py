@@ -1,0 +1,1 @@
+"""The sections of the report: each takes what was found and says what to draw."""

@@ -1,0 +1,123 @@
+"""What a run decided: messages, channels, sends per member, and why members were sent nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from decider.reporting.charts import Row, bar_chart
+from decider.reporting.forms import number, percent
+from decider.reporting.page import Figure, Section, Table
+from decider.reporting.svg import Axis
+
+REASONS = {
+    "price": "nothing was worth its price",
+    "holdout": "holdout: never messaged",
+    "drawn": "explore: no message was drawn",
+    "several_rules": "several rules, no message left",
+    "not_live": "no message is live",
+    "channel_filter": "channel not asked for",
+    "audience": "outside every audience",
+    "consent": "no consent",
+    "quiet_hours": "quiet hours",
+    "suppressed": "suppressed after an earlier send",
+    "member_cap": "cap of the member reached",
+    "channel_cap": "cap of the channel reached",
+    "topic_cap": "cap of the topic reached",
+    "no_posterior": "nothing is known of the message",
+}
+
+
+@dataclass(frozen=True)
+class RunView:
+    """A run that has finished.
+
+    Parameters
+    ----------
+    run_id, policy
+        Names.
+    n_members, n_sends, n_explored
+        Members decided for, sends, and sends drawn at random.
+    price
+        Reward per unit of cost.
+    expected_reward
+        Expected incremental reward of all sends under the model.
+    per_candidate
+        Sends by ``message@channel``.
+    per_channel
+        Sends by channel.
+    per_count
+        Members by number of messages.
+    per_stratum
+        Members by stratum.
+    planned
+        The strata's planned shares.
+    unsent
+        Members who were sent nothing, by reason.
+    """
+
+    run_id: str
+    policy: str
+    n_members: int
+    n_sends: int
+    n_explored: int
+    price: float
+    expected_reward: float
+    per_candidate: Mapping[str, int]
+    per_channel: Mapping[str, int]
+    per_count: Mapping[int, int]
+    per_stratum: Mapping[str, int]
+    planned: Mapping[str, float]
+    unsent: Mapping[str, int]
+
+
+def decided_section(view: RunView) -> Section:
+    """Three or four bar charts of the run."""
+    sends, people = max(view.n_sends, 1), max(view.n_members, 1)
+    nothing = max(sum(view.unsent.values()), 1)
+    reasons = {REASONS.get(name, name): count for name, count in _falling(view.unsent)}
+    counts = {_messages(count): people for count, people in sorted(view.per_count.items())}
+    figures = [
+        _bars(
+            "Sends by message", "sends", dict(_falling(view.per_candidate)), sends, "candidate", is_half=True
+        ),
+        _bars("Members by number of messages", "members", counts, people, "messages", is_half=True),
+        _bars("Why members were sent nothing", "members", reasons, nothing, "reason"),
+    ]
+    if len(view.per_channel) > 1:
+        figures.insert(
+            2, _bars("Sends by channel", "sends", dict(_falling(view.per_channel)), sends, "channel")
+        )
+    lead = (
+        f"Run {view.run_id} of policy {view.policy}: {view.n_sends:,} sends to {view.n_members:,} members, "
+        f"{view.n_explored:,} of them drawn at random to keep learning."
+    )
+    return Section("decided", "What was decided", lead, "Decisions", (), figures)
+
+
+def _bars(
+    title: str, what: str, counts: Mapping[str, int], total: int, name: str, *, is_half: bool = False
+) -> Figure:
+    rows = [
+        Row(label, float(count), None, f"{count:,} \u00b7 {percent(count / total)}")
+        for label, count in counts.items()
+    ]
+    label = f"{title}: " + ", ".join(f"{each.label} {each.text}" for each in rows)
+    draw = partial(_draw, rows, Axis(what, number, include=(0.0,)), label)
+    table = Table(
+        (name, what, "share"), [(label, count, percent(count / total)) for label, count in counts.items()]
+    )
+    return Figure(title, draw, table, is_half=is_half)
+
+
+def _draw(rows: list[Row], axis: Axis, label: str, width: int) -> str:
+    return bar_chart(rows, axis, label, width)
+
+
+def _falling(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    return sorted(counts.items(), key=lambda each: -each[1])
+
+
+def _messages(count: int) -> str:
+    return "none" if count == 0 else "1 message" if count == 1 else f"{count} messages"
