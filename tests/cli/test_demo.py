@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -44,6 +45,12 @@ def check_whole(found: dict[str, Any], out: Path) -> None:
     for place in found["where"].values():
         assert Path(place).exists()
     assert (out / "logbook").is_dir()
+    report = Path(found["report"])
+    assert report.parent == out
+    html = report.read_text("utf-8")
+    sections = ("data", "decided", "price", "estimates", "uplift", "posteriors", "exploration")
+    assert re.findall(r'<section id="([^"]+)"', html) == list(sections)
+    assert f"{volume['sent']:,}" in html
 
 
 @pytest.mark.slow

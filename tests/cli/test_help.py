@@ -21,6 +21,7 @@ NAMED = (
     "train",
     "evaluate",
     "frontier",
+    "report",
     "experiment",
     "decide",
     "serve",

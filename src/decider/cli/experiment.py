@@ -18,6 +18,7 @@ from decider.decision.policy import load_policies
 from decider.errors import InvalidInput, NotFound, UnknownName
 from decider.experiments import (
     Experiment,
+    ReadOut,
     SurrogateIndex,
     fit_surrogates,
     load_experiment,
@@ -149,21 +150,32 @@ def read(
     """Read an experiment: as often as you like, every interval and p-value holds at every look."""
     experiment = load_experiment(file)
     index = _index(experiment, history, outcome)
-    if (source / "manifest.json").is_file():
-        outcomes = outcomes_of_feedback(experiment, Feedback.open(source))
-    elif source.is_dir():
-        until_micros = micros_of(moment("until", until))
-        with Logbook.open(source, read_only=True) as log:
-            assigned = _assigned(experiment, configuration(config), machine)
-            outcomes = outcomes_of_log(experiment, log, until_micros, assigned)
-    else:
-        raise NotFound("source", "logbook or feedback", str(source))
-    found = read_out(experiment, outcomes, index)
+    found = look(experiment, source, micros_of(moment("until", until)), configuration(config), machine, index)
     emit(payload_of(found), machine, *drawn(found))
     for warning in found.warnings:
         say(f"warning: {warning}", machine)
     if found.warnings:
         raise typer.Exit(CHECK_FAILED)
+
+
+def look(
+    experiment: Experiment,
+    source: Path,
+    until_micros: int,
+    settings: Config,
+    machine: bool,
+    index: SurrogateIndex | None = None,
+) -> ReadOut:
+    """Read an experiment from a logbook, up to a time, or from feedback whose arms are the cells."""
+    if (source / "manifest.json").is_file():
+        outcomes = outcomes_of_feedback(experiment, Feedback.open(source))
+    elif source.is_dir():
+        with Logbook.open(source, read_only=True) as log:
+            assigned = _assigned(experiment, settings, machine)
+            outcomes = outcomes_of_log(experiment, log, until_micros, assigned)
+    else:
+        raise NotFound("source", "logbook or feedback", str(source))
+    return read_out(experiment, outcomes, index)
 
 
 def _cells(experiment: Experiment) -> list[dict[str, Any]]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from decider.cli.experiment import look
 from decider.cli.judging import (
     FeedbackPath,
     Folds,
@@ -27,6 +28,9 @@ from decider.cli.options import (
     TrainShare,
     configuration,
     examples,
+    micros_of,
+    moment,
+    pairs,
     rfc3339,
     share_of,
 )
@@ -35,18 +39,22 @@ from decider.cli.train import Half
 from decider.config import Config
 from decider.errors import InvalidInput, NotFound
 from decider.evaluation.policies import Target, best_at_volume, constant, random_at_volume
+from decider.experiments import load_experiment
 from decider.learning import Judging
 from decider.logbook import Logbook
 from decider.logbook.schema import RunRecord
 from decider.models import Registry, UpliftModel
 from decider.reporting import gather, run_view, write_report
+from decider.reporting.page import Section
 from decider.reporting.sections.decided import RunView
+from decider.reporting.sections.experiments import experiment_section
 from decider.reporting.sections.posteriors import Version
 from decider.service.compose import engine_to_read
 
 EXAMPLES = examples(
     "decider report feedback --reward visit --model visits",
     "decider report feedback --reward visit --model visits --run monday --exchange-rate 0.05 --out monday.html",
+    "decider report feedback --reward visit --experiment trial.toml=feedback",
 )
 
 
@@ -61,6 +69,13 @@ def report(
     volume: Annotated[
         str, typer.Option(help="Share of members that `random` and the models may send to, such as 30%.")
     ] = "30%",
+    experiment: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE=LOGBOOK|FEEDBACK",
+            help="Show the read-out of this experiment; repeat it.",
+        ),
+    ] = None,
     opt_outs: OptOuts = None,
     exchange_rate: Annotated[
         float | None, typer.Option(help="Reward that one send must be worth; asks for a price.")
@@ -107,6 +122,7 @@ def report(
         run=view,
         opt_outs=opt_outs,
         exchange_rate=exchange_rate,
+        more=_experiments(settings, experiment or [], machine),
         today=view.price if today is None and view is not None else today,
         n_resamples=resamples,
     )
@@ -158,6 +174,14 @@ def facts_of(judge: Judging, loaded: Mapping[str, UpliftModel]) -> list[tuple[st
         ("Arms", ", ".join(judge.log.arms)),
     ]
     return found + [(f"Model {name}", model.version) for name, model in loaded.items()]
+
+
+def _experiments(settings: Config, texts: Sequence[str], machine: bool) -> list[Section]:
+    now = micros_of(moment("until", None))
+    return [
+        experiment_section(look(load_experiment(Path(file)), Path(source), now, settings, machine))
+        for file, source in pairs("experiment", texts).items()
+    ]
 
 
 def _found(log: Logbook, name: str) -> RunRecord:

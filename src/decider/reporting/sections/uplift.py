@@ -71,7 +71,7 @@ def _areas(judged: Mapping[str, UpliftJudgement], view: UpliftView) -> Figure:
         Row(name.removeprefix("message "), each.autoc.value, ends_of(each.autoc), with_interval(each.autoc))
         for name, each in judged.items()
     ]
-    title = f"AUTOC: mean incremental {view.reward} per {view.per} above a random order"
+    title = f"AUTOC, {view.reward} per {view.per}"
     return Figure(
         "Is the order better than a random one?",
         partial(_draw_areas, rows, title),

@@ -1,0 +1,88 @@
+"""`decider report`."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.cli.small_house import done, run
+from tests.reporting.small_report import EXPERIMENT
+
+
+@pytest.fixture(scope="module")
+def mine(house: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the house, in which there is a run and another version of the model."""
+    return Path(shutil.copytree(house, tmp_path_factory.mktemp("reported") / "house"))
+
+
+@pytest.fixture(scope="module")
+def decided(mine: Path) -> str:
+    done(
+        "decide",
+        "--config",
+        mine / "decider.toml",
+        "--policy",
+        "greedy",
+        "--volume",
+        "20%",
+        "--request-id",
+        "monday",
+    )
+    return "monday"
+
+
+def options(mine: Path, *more: object) -> tuple[object, ...]:
+    return ("report", mine / "feedback", "--reward", "visit", "--config", mine / "decider.toml",
+            "--resamples", "100", *more)  # fmt: skip
+
+
+def test_it_shows_a_run_its_price_and_all_versions(mine: Path, decided: str, tmp_path: Path) -> None:
+    out = tmp_path / "monday.html"
+    # Another version: the posteriors are drawn over time.
+    done("train", mine / "feedback", "--reward", "visit", "--name", "visits", "--models", mine / "models")
+    found = done(
+        *options(mine, "--model", "visits", "--run", decided, "--exchange-rate", "0.1", "--out", out)
+    )
+    assert found["report"] == str(out)
+    html = out.read_text("utf-8")
+    assert found["bytes"] == len(html.encode())
+    for text in ("600 sends to 3,000 members", "nothing was worth its price", "recommended", "today",
+                 "Average effect, version by version", "Strata: realised over planned"):  # fmt: skip
+        assert text in html, text
+
+
+def test_without_a_model_or_a_run_it_shows_what_there_is(mine: Path, tmp_path: Path) -> None:
+    out = tmp_path / "r.html"
+    answer = run(*options(mine, "--out", out))
+    assert answer.code == 0, answer.err
+    html = out.read_text("utf-8")
+    assert 'id="estimates"' in html
+    assert 'id="decided"' not in html
+    assert 'id="price"' not in html
+
+
+def test_an_experiment_is_read_into_it(mine: Path, tmp_path: Path) -> None:
+    (tmp_path / "trial.toml").write_text(EXPERIMENT)
+    out = tmp_path / "r.html"
+    done(*options(mine, "--out", out, "--experiment", f"{tmp_path / 'trial.toml'}={mine / 'feedback'}"))
+    assert "mens less none" in out.read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        (("--run", "tuesday"), "tuesday"),
+        (("--model", "nobody"), "nobody"),
+        (("--out", "/no/such/folder/r.html"), "out"),
+        (("--opt-outs", "unsubscribed", "--model", "visits"), "unsubscribed"),
+        (("--experiment", "trial.toml"), "experiment"),
+    ],
+)
+def test_bad_input(mine: Path, decided: str, tmp_path: Path, more: tuple[str, ...], named: str) -> None:
+    out = tmp_path / "r.html"
+    answer = run(*options(mine, *(() if "--out" in more else ("--out", out)), *more))
+    assert answer.code == 2, answer.err
+    assert named in answer.err
+    assert not out.exists()
