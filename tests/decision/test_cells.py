@@ -167,13 +167,37 @@ def replace_policies(world: World, policies: list[Policy]) -> Parts:
     return bind_experiments(bound, [FEWER])
 
 
-def test_a_volume_is_refused_and_a_price_holds_for_all(world: World) -> None:
+def test_a_price_holds_for_all_cells(world: World) -> None:
     with world.engine("price") as (engine, log):
-        with pytest.raises(InvalidInput, match="volume must not be given with an experiment"):
-            run_of(engine, volume=10)
         run_of(engine, price=0.03)
         (frame,) = log.decision_frames()
         assert set(frame["theta"].to_list()) == {float(np.float32(0.03))}
+
+
+def test_each_cell_has_its_part_of_a_volume(world: World) -> None:
+    volume = 900
+    with world.engine("volume") as (engine, log):
+        run = run_of(engine, volume=volume)
+        (frame,) = log.decision_frames()
+        sent = frame.group_by("cell").agg(pl.col("candidates").list.len().sum(), pl.len().alias("n"))
+        n_messaged = frame.filter(pl.col("cell") != "holdout").height
+        for cell, n_sent, n in sent.iter_rows():
+            assert n_sent == (0 if cell == "holdout" else volume * n // n_messaged)
+        assert frame.filter(pl.col("cell") != "holdout")["theta"].n_unique() == 3
+        assert run.summary.volume == int(sent["candidates"].sum())
+        assert [name for each in engine.replay() for name in each.different] == []
+        again = run_of(engine, volume=volume)
+        assert again.record.cells == run.record.cells
+        assert again.summary.per_message == run.summary.per_message
+    with world.engine("volume-one-thread", threads=1) as (engine, log):
+        ids = world.parts.snapshot.ids(np.arange(N)).to_numpy()
+        asked = RunRequest(request_id="bulk", decision_time_micros=TIME, policy="fewer", volume=volume)
+        parts = engine.start_run(asked, whole_snapshot=False)
+        for part in np.split(ids, [7, 800]):
+            parts.add(part)
+        for _ in parts.finish():
+            pass
+        assert pl.concat(log.decision_frames()).equals(frame)
 
 
 def test_outside_its_time_it_is_refused_or_left_to_another_policy(world: World) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from decider.decision.chunks import decide_chunk
 from decider.decision.parts import BoundExperiment, CellOf, Parts
 from decider.decision.policy import Policy, PolicySet
 from decider.decision.ports import Experiment
+from decider.decision.request import RunRequest
 from decider.decision.result import ResultChunk
 from decider.decision.stages import Question
 from decider.errors import InvalidInput
@@ -68,8 +70,9 @@ def bind_experiments(parts: Parts, experiments: Iterable[Experiment]) -> Parts:
     return replace(parts, experiments=bound)
 
 
-def run_cells(experiment: BoundExperiment, price: float | None) -> list[RunCell]:
-    """The cells of a run, each at its policy's price unless the run has one."""
+def run_cells(experiment: BoundExperiment, request: RunRequest) -> list[RunCell]:
+    """The cells of a run: each at its policy's price, at the run's, or without one while a volume's is not found."""
+    price, is_priced = request.price, request.volume is None
     return [
         RunCell(
             name=bound.cell.cell,
@@ -77,12 +80,44 @@ def run_cells(experiment: BoundExperiment, price: float | None) -> list[RunCell]
             policy_version=bound.policy_version,
             model_version=bound.model_version,
             propensity_draws=bound.policy.propensity_draws,
-            theta=float(np.float32(bound.policy.price if price is None else price)),
-            tie_cut=0,
+            theta=float(np.float32(bound.policy.price if price is None else price)) if is_priced else None,
+            tie_cut=0 if is_priced else None,
         )
         for bound in experiment.bound
         if bound.cell is not None
     ]
+
+
+def same_cells(some: Sequence[RunCell], others: Sequence[RunCell]) -> bool:
+    """Whether cells are the same, whatever their prices."""
+
+    def unpriced(cells: Sequence[RunCell]) -> list[RunCell]:
+        return [msgspec.structs.replace(cell, theta=None, tie_cut=None) for cell in cells]
+
+    return unpriced(some) == unpriced(others)
+
+
+def cell_volumes(
+    volume: int, n_cells: int, codes: NDArray[np.uint8], members: Iterable[NDArray[np.int64]]
+) -> list[int | None]:
+    """Each cell's part of a volume, rounded down, by the run's members in it; none where it sends to nobody.
+
+    Parameters
+    ----------
+    volume
+        Of the run.
+    n_cells
+        Cells in all, the holdout's counted.
+    codes
+        [N] cell of each member of the snapshot; cell 0 is never messaged and has no part.
+    members
+        Rows of the run's members, some at a time.
+    """
+    counts = np.zeros(n_cells, np.int64)
+    for rows in members:
+        counts += np.bincount(codes[rows], minlength=n_cells)
+    total = int(counts[1:].sum())
+    return [None, *(volume * int(n) // total if n else None for n in counts[1:])]
 
 
 def decide_cells(
@@ -94,10 +129,15 @@ def decide_cells(
     parts: list[tuple[NDArray[np.intp], ResultChunk]] = []
     for code in np.unique(codes).tolist():
         places = np.flatnonzero(codes == code)
-        theta = cells[code].theta
+        theta, tie_cut = cells[code].theta, cells[code].tie_cut
         assert theta is not None
+        assert tie_cut is not None
         asked = replace(
-            question, bound=experiment.bound[code], rows=question.rows[places], theta=np.float32(theta)
+            question,
+            bound=experiment.bound[code],
+            rows=question.rows[places],
+            theta=np.float32(theta),
+            tie_cut=np.uint64(tie_cut),
         )
         parts.append((places, padded(decide_chunk(asked, first_ordinal), n_places)))
     order = np.argsort(np.concatenate([places for places, _ in parts]))

@@ -29,6 +29,11 @@ class RunPrice(NamedTuple):
     n_drawn: int
     """Sends of drawn sets (explore stratum), which no price changes."""
 
+    @classmethod
+    def at(cls, theta: float) -> RunPrice:
+        """A price that was given and not found."""
+        return cls(np.float32(theta), np.uint64(0), 0)
+
 
 class Trial(NamedTuple):
     """What pricing keeps of a chunk that was decided at a trial price."""

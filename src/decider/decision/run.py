@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decider.decision.ahead import Ahead
-from decider.decision.cells import decide_cells, run_cells
+from decider.decision.cells import cell_volumes, decide_cells, run_cells, same_cells
 from decider.decision.check import channel_mask, check_request, digest_of
 from decider.decision.chunks import decide_ahead, decide_chunk, joined, replaced
 from decider.decision.exposure import Exposure, Seen
 from decider.decision.frame import chunk_of_segment, segment_frame
-from decider.decision.parts import BoundExperiment, Parts
+from decider.decision.parts import BoundExperiment, BoundPolicy, Parts
 from decider.decision.ports import Log
 from decider.decision.pricing import RunPrice, Trial, decide_trial, price_rates, search_price
 from decider.decision.request import RunRequest
@@ -74,11 +74,6 @@ class Run:
         named = desk.parts.policy_or_experiment(request.policy, request.decision_time_micros)
         self._experiment = named if isinstance(named, BoundExperiment) else None
         self._bound = named.bound[-1] if isinstance(named, BoundExperiment) else named
-        if self._experiment is not None and request.volume is not None:
-            rule = (
-                "must not be given with an experiment: cells would compete for it; its policies have prices"
-            )
-            raise InvalidInput.of("volume", rule, request.volume)
         policy = self._bound.policy
         self._epoch = (
             policy.epoch_of(request.decision_time_micros) if request.epoch is None else request.epoch
@@ -158,7 +153,7 @@ class Run:
         self._waiting = [np.concatenate(self._waiting)] if self._waiting else []
         try:
             if self._price is None:
-                self._set_price(self._find_price())
+                self._set_price(*self._find_prices())
             yield from self._decide(self._left(SEGMENT))
         finally:
             if self._ahead is not None:
@@ -203,7 +198,7 @@ class Run:
             experiment="" if cell is None else cell.experiment,
             experiment_version="" if cell is None else cell.version,
             evaluation=cell is not None and cell.is_evaluation,
-            cells=[] if experiment is None else run_cells(experiment, request.price),
+            cells=[] if experiment is None else run_cells(experiment, request),
             request={"volume": request.volume, "price": request.price, "whole_snapshot": self._whole},
         )
 
@@ -214,7 +209,7 @@ class Run:
             if getattr(stored, name) != getattr(self.record, name):
                 rule = f"began under {name} {getattr(stored, name)}, which is not in force any more"
                 raise InvalidInput.of("request_id", rule, self._request.request_id)
-        if stored.cells != self.record.cells:
+        if not same_cells(stored.cells, self.record.cells):
             rule = "began under other policies of its cells, which are not in force any more"
             raise InvalidInput.of("request_id", rule, self._request.request_id)
         self.record = stored
@@ -251,19 +246,42 @@ class Run:
             with_propensities=price is None and not self._request.defer_propensities,
         )
 
-    def _find_price(self) -> RunPrice:
+    def _find_prices(self) -> tuple[RunPrice, list[RunPrice]]:
+        """The price of the run, and that of each cell where it runs an experiment.
+
+        Each cell has its members' part of the volume: a common one would let the policy that promises most take
+        the others' sends, and what one cell does would depend on the others.
+        """
+        assert self._request.volume is not None
+        if self._experiment is None:
+            return self._find_price(self._bound, self._request.volume, None), []
+        policies, codes = self._experiment.bound, self._experiment.codes
+        volumes = cell_volumes(self._request.volume, len(policies), codes, self._left(SEGMENT))
+        found = [
+            self._find_price(bound, volume, code) if volume is not None else RunPrice.at(bound.policy.price)
+            for code, (bound, volume) in enumerate(zip(policies, volumes, strict=True))
+        ]
+        return found[-1], found
+
+    def _find_price(self, bound: BoundPolicy, volume: int, cell: int | None) -> RunPrice:
         """The first pass: every marginal gain above the floor, and from them the price."""
-        floor = RunPrice(np.float32(self._bound.policy.price), np.uint64(0), 0)
-        if self._can_be_cut():
+        floor = RunPrice.at(bound.policy.price)
+        if cell is None and self._can_be_cut():
             return self._price_ahead(floor)
         seen = self._observe(np.zeros(0, np.int64))
-        assert self._request.volume is not None
+
+        def rows_of_cell() -> Iterator[NDArray[np.int64]]:
+            for rows in self._left(CHUNK):
+                mine = rows if self._experiment is None else rows[self._experiment.codes[rows] == cell]
+                if mine.size:
+                    yield mine
 
         def decide_at(price: RunPrice) -> Iterator[Trial]:
             # A bounded number under way: a chunk that waits to be counted holds all its pairs.
             under_way: deque[Future[Trial]] = deque()
-            for rows in self._left(CHUNK):
-                under_way.append(self._desk.pool.submit(decide_trial, self._question(rows, seen, price)))
+            for rows in rows_of_cell():
+                question = replace(self._question(rows, seen, price), bound=bound)
+                under_way.append(self._desk.pool.submit(decide_trial, question))
                 if len(under_way) > CHUNKS_AHEAD:
                     yield under_way.popleft().result()
             while under_way:
@@ -271,7 +289,7 @@ class Run:
 
         costs = self._desk.parts.catalog.cost
         find = price_rates if (costs == costs[0]).all() else search_price
-        return find(decide_at, self._desk.parts, self._bound, self._epoch, self._request.volume, floor)
+        return find(decide_at, self._desk.parts, bound, self._epoch, volume, floor)
 
     def _can_be_cut(self) -> bool:
         """Whether a set at the price is the beginning of the set at the lowest, its propensity the same."""
@@ -311,11 +329,16 @@ class Run:
         """The history as the run found it: so a run that was broken off and goes on decides the same."""
         return self._desk.exposure.observe(rows, self.parts.catalog, self.record.history_sequence)
 
-    def _set_price(self, price: RunPrice) -> None:
+    def _set_price(self, price: RunPrice, of_cells: list[RunPrice]) -> None:
         theta, tie_cut = float(price.theta), int(price.tie_cut)
+        prices = [(float(each.theta), int(each.tie_cut)) for each in of_cells]
         if not self._request.dry_run:
-            self._desk.log.set_price(self.run_id, theta, tie_cut)
-        self.record = msgspec.structs.replace(self.record, theta=theta, tie_cut=tie_cut)
+            self._desk.log.set_price(self.run_id, theta, tie_cut, prices)
+        cells = [
+            msgspec.structs.replace(cell, theta=cell_theta, tie_cut=cell_cut)
+            for cell, (cell_theta, cell_cut) in zip(self.record.cells, prices, strict=True)
+        ]
+        self.record = msgspec.structs.replace(self.record, theta=theta, tie_cut=tie_cut, cells=cells)
         self._price = price
 
     def _decide(self, segments: Iterator[NDArray[np.int64]]) -> Iterator[ResultChunk]:
