@@ -58,12 +58,15 @@ class Axis:
         Values that must be on it, such as 0.
     ends
         Exactly these, instead of what the data ask for.
+    is_whole
+        Ticks stand at whole numbers only.
     """
 
     title: str
     form: Callable[[float], str]
     include: tuple[float, ...] = ()
     ends: tuple[float, float] | None = None
+    is_whole: bool = False
 
     def scale(self, values: list[float], start: float, end: float) -> Scale:
         """A scale that holds all values, with a little room."""
@@ -78,11 +81,12 @@ class Axis:
         return Scale(low if low == 0.0 else low - room, high if high == 0.0 else high + room, start, end)
 
 
-def ticks(low: float, high: float, most: int) -> list[float]:
-    """Round values between two ends, as many as `most` and mostly not far fewer."""
-    rough = (high - low) / max(most, 1)
+def ticks(low: float, high: float, most: int, least_step: float = 0.0) -> list[float]:
+    """Round values between two ends, as many as `most` and mostly not far fewer, no closer than `least_step`."""
+    rough = max((high - low) / max(most, 1), least_step)
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(each * power for each in (1, 2, 2.5, 5, 10) if each * power >= rough * (1 - 1e-9))
+    nice = (1, 2, 5, 10) if least_step else (1, 2, 2.5, 5, 10)
+    step = next(each * power for each in nice if each * power >= rough * (1 - 1e-9))
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
     return [0.0 if place == 0 else place * step for place in range(first, last + 1)]
@@ -92,7 +96,7 @@ def bottom_axis(axis: Axis, scale: Scale, top: float, bottom: float) -> str:
     """Ticks with grid lines, and the title beneath."""
     parts = []
     room = abs(scale.end - scale.start)
-    shown = ticks(scale.low, scale.high, max(2, min(7, int(room / 62))))
+    shown = ticks(scale.low, scale.high, max(2, min(7, int(room / 62))), float(axis.is_whole))
     for value in shown:
         x = scale(value)
         parts.append(tag("line", class_="grid", x1=x, x2=x, y1=top, y2=bottom))

@@ -110,7 +110,7 @@ def _draw(rows: Sequence[Row], title: str, width: int) -> str:
 
 def _draw_weeks(curve: Curve, n_weeks: int, title: str, width: int) -> str:
     label = f"{title}, by week: " + ", ".join(thousandth(value) for value in curve.y)
-    axis = Axis("week since the start", number, ends=(1.0, float(n_weeks)))
+    axis = Axis("week since the start", number, ends=(1.0, float(n_weeks)), is_whole=True)
     return curve_chart([curve], axis, Axis(title, axis_thousandth, include=(0.0,)), label, width, level=0.0)
 
 
@@ -125,7 +125,11 @@ def _cells(found: ReadOut) -> Table:
 
 def _ratios(found: ReadOut) -> Table:
     rows = [
-        (each.stage, each.untold or f"{each.p_value:.3g}", "wrong" if each.is_wrong else "as planned")
+        (
+            each.stage,
+            each.untold or f"{each.p_value:.3g}",
+            "not told" if each.untold else "wrong" if each.is_wrong else "as planned",
+        )
         for each in found.ratios
     ]
     return Table(("members", "p-value", "verdict"), rows)

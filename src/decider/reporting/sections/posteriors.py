@@ -100,7 +100,8 @@ def _slopes(model: UpliftModel, place: int, per: str) -> Figure:
 
 
 def _over_time(view: PosteriorsView) -> Figure:
-    names = view.versions[-1].model.posterior_names[:MOST_DRAWN]
+    latest = view.versions[-1].model.posterior_names
+    names = [name for name in latest if not name.startswith(TYPE_PREFIX)][:MOST_DRAWN]
     curves, rows = [], []
     for hue, name in enumerate(names):
         held = [
@@ -160,7 +161,7 @@ def _draw_curves(curves: Sequence[Curve], n_versions: int, title: str, width: in
     last = "; ".join(f"{curve.name} {thousandth(curve.y[-1])}" for curve in curves)
     return curve_chart(
         curves,
-        Axis("version, in the order of publication", number, ends=(1.0, float(n_versions))),
+        Axis("version, in the order of publication", number, ends=(1.0, float(n_versions)), is_whole=True),
         Axis(title, axis_thousandth, include=(0.0,)),
         f"{title}, at the latest of {n_versions} versions: {last}",
         width,
