@@ -184,7 +184,9 @@ def curve_chart(
         line = _points([*zip(curve.x, curve.y, strict=True)], x_scale, y_scale)
         dashed = " dashed" if curve.is_dashed else ""
         parts.append(tag("polyline", class_=f"mark line h{curve.hue}{dashed}", points=line))
-    parts += [_named(mark, place, x_scale, y_scale, width, bottom) for place, mark in enumerate(marks)]
+    named = [_named(mark, place, x_scale, y_scale, width, bottom) for place, mark in enumerate(marks)]
+    # Signs lie over all names.
+    parts += [name for name, _ in named] + [sign for _, sign in named]
     return drawing(width, height, label, *parts)
 
 
@@ -243,7 +245,9 @@ def _interval(row: Row, scale: Scale, y: float) -> str:
     return tag("g", *parts)
 
 
-def _named(mark: Mark, place: int, x_scale: Scale, y_scale: Scale, width: int, bottom: float) -> str:
+def _named(
+    mark: Mark, place: int, x_scale: Scale, y_scale: Scale, width: int, bottom: float
+) -> tuple[str, str]:
     x, y = x_scale(mark.x), y_scale(mark.y)
     open_ = " open" if mark.is_open else ""
     # Curves mostly rise: what is above stands to the left, what is below to the right, where there is room.
@@ -257,13 +261,14 @@ def _named(mark: Mark, place: int, x_scale: Scale, y_scale: Scale, width: int, b
             words(line),
             class_="label strong" if line == lines[0] else "label",
             x=x + (-12 if to_left else 12),
-            y=y - 12 - 16 * (len(lines) - 1 - turn) if above else y + 22 + 16 * turn,
+            y=y - 12 - 16 * (len(lines) - 1 - turn) if above else y + (36 if to_left else 22) + 16 * turn,
             text_anchor="end" if to_left else "start",
         )
         for turn, line in enumerate(lines)
     ]
     stem = tag("line", class_=f"stem h{mark.hue}", x1=x, x2=x, y1=y, y2=bottom)
-    return tag("g", stem, tag("circle", class_=f"mark dot h{mark.hue}{open_}", cx=x, cy=y, r=6.5), *texts)
+    sign = tag("circle", class_=f"mark dot h{mark.hue}{open_}", cx=x, cy=y, r=6.5)
+    return tag("g", *texts), tag("g", stem, sign)
 
 
 def _points(places: Sequence[Ends], x_scale: Scale, y_scale: Scale) -> str:
