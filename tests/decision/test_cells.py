@@ -105,6 +105,10 @@ def test_a_run_and_single_decisions_and_replay_agree(world: World) -> None:
         assert frame.filter(cell="holdout")["candidates"].list.len().sum() == 0
         assert frame.filter(cell="one")["candidates"].list.len().max() == 1
         assert run.summary.n_members == N
+        assert (
+            sum(engine.unsent(run.run_id).values())
+            == frame.filter(pl.col("candidates").list.len() == 0).height
+        )
         replayed = list(engine.replay())
         assert sum(each.n_decisions for each in replayed) == N
         assert [name for each in replayed for name in each.different] == []

@@ -137,6 +137,9 @@ def run_named(config: Config, name: str) -> RunView:
         run = _found(log, name)
         if not run.finished:
             raise InvalidInput.of("run", "must have finished", name)
+        if run.cells:
+            rule = "must be of one policy: an experiment is shown by --experiment"
+            raise InvalidInput.of("run", rule, name)
         counts = dict.fromkeys(run.candidates, 0)
         for info in log.segments(run.run_id):
             frame = log.read_segment(info)

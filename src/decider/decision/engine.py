@@ -160,10 +160,11 @@ class Engine:
         run = next((each for each in self._log.runs() if each.run_id == run_id), None)
         if run is None:
             raise NotFound("run_id", "run", run_id)
-        parts, sends = self._past(run, self._log.last_sequence)
         found: Counter[str] = Counter()
         for info in self._log.segments(run_id):
-            found += unsent_reasons(parts, run, self._log.read_segment(info), sends)
+            for one, frame in split_run(run, self._log.read_segment(info)):
+                parts, sends = self._past(one, self._log.last_sequence)
+                found += unsent_reasons(parts, one, frame, sends)
         return dict(found)
 
     def start_run(self, request: RunRequest, whole_snapshot: bool) -> Run:
