@@ -45,7 +45,7 @@ def test_trees_know_nothing_of_the_members_that_effects_are_learnt_from():
 
 
 def test_effects_in_steps_are_learnt_by_leaves_and_not_by_lines(tmp_path):
-    """The effects' error is half that of raw columns or less; seen 0.18 of it on this seed."""
+    """The effects' error is half that of raw columns or less."""
     log = stepped(12_000)
     x = members_at(4000)
     truth = (x[:, 1] > 0).astype(float)
