@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from decider.cli.main import app
+from decider.cli.main import run
 
 if __name__ == "__main__":
-    app(["serve", *sys.argv[1:]], prog_name="server.py")
+    run(["serve", *sys.argv[1:]], program="server.py")

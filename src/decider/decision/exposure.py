@@ -110,10 +110,7 @@ class Exposure:
         time_micros, sequence
             Decision time and log entry: one for all, or int64 [n], sequences rising.
         """
-        times, sequences = (np.full(rows.size, value, np.int64) for value in (time_micros, sequence))
-        of_rows, at, codes, entries = sends_of_sets(sets, rows, self._codes_of(catalog), times, sequences)
-        kind = np.full(of_rows.size, HistoryKind.SEND, np.uint8)
-        self._history.extend(of_rows, at, codes, kind, entries)
+        _enter_sets(self._history, rows, sets, self._codes_of(catalog), time_micros, sequence)
         self._sequence = int(np.max(sequence))
 
     def _codes_of(self, catalog: Catalog) -> NDArray[np.int32]:
@@ -157,3 +154,23 @@ class Exposure:
     def _code(self, entry: HistoryEntry) -> int:
         message, _, channel = entry.candidate.rpartition("@")
         return self._history.code(message, entry.type, entry.topic, channel)
+
+
+def rehearse() -> None:
+    """Enter a set in a history that is thrown away, so that no decision waits for what that needs compiled."""
+    history, row = LiveHistory(1), np.zeros(1, np.int64)
+    codes = np.array([history.code("message", "type", "topic", "channel")], np.int32)
+    _enter_sets(history, row, np.zeros((1, 1), np.int16), codes, 0, 0)
+
+
+def _enter_sets(
+    history: LiveHistory,
+    rows: NDArray[np.int64],
+    sets: NDArray[np.int16],
+    codes: NDArray[np.int32],
+    time_micros: int | NDArray[np.int64],
+    sequence: int | NDArray[np.int64],
+) -> None:
+    times, sequences = (np.full(rows.size, value, np.int64) for value in (time_micros, sequence))
+    of_rows, at, sent, entries = sends_of_sets(sets, rows, codes, times, sequences)
+    history.extend(of_rows, at, sent, np.full(of_rows.size, HistoryKind.SEND, np.uint8), entries)
