@@ -6,7 +6,7 @@ import asyncio
 import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Protocol
 
 import grpc
@@ -218,13 +218,22 @@ def serve(server: Serving, reload: Callable[[], object], close: Callable[[], obj
     before = {number: signal.signal(number, lambda told_of, _frame: told.put(told_of)) for number in numbers}
     try:
         server.start()
-        while told.get() == signal.SIGHUP:
+        while _next(told) == signal.SIGHUP:
             _reload(reload)
     finally:
         server.stop()
         close()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _next(told: SimpleQueue[int]) -> int:
+    # A signal that comes just as this thread begins to wait would be handled only when it wakes: so it wakes.
+    while True:
+        try:
+            return told.get(timeout=1.0)
+        except Empty:
+            continue
 
 
 def _reload(reload: Callable[[], object]) -> None:
