@@ -9,7 +9,7 @@ import numpy as np
 
 from decider_core import random
 from decider_core.caps import LARGEST, Caps, check_caps, check_sets
-from decider_core.compile import F64, I16, U8, U64
+from decider_core.compile import F64, I16, U8, U64, kernel
 from decider_core.contracts import (
     ContractError,
     check_array,
@@ -17,6 +17,8 @@ from decider_core.contracts import (
     check_range,
 )
 from decider_core.race import _explore_propensity, _explore_sets
+from decider_core.random import _uniform
+from decider_core.splitmix import member_state
 from decider_core.values import CAUTIOUS as CAUTIOUS
 from decider_core.values import GREEDY as GREEDY
 from decider_core.values import THOMPSON as THOMPSON
@@ -43,9 +45,29 @@ def strata(seed: int, epoch: int, holdout_share: float, explore_share: float, me
     """
     check_probability("holdout_share", holdout_share)
     check_probability("explore_share", explore_share)
-    held = random.uniforms(random.stream_key(seed, random.HOLDOUT), member_keys) < holdout_share
-    explores = random.uniforms(random.stream_key(seed, random.STRATUM, epoch), member_keys) < explore_share
-    return np.where(held, HOLDOUT, np.where(explores, EXPLORE, EXPLOIT)).astype(np.uint8)
+    member_keys = check_array("member_keys", member_keys, np.uint64, (None,))
+    hold_key, explore_key = (
+        random.stream_key(seed, random.HOLDOUT),
+        random.stream_key(seed, random.STRATUM, epoch),
+    )
+    stratum = np.empty(member_keys.size, np.uint8)
+    _strata(hold_key, explore_key, float(holdout_share), float(explore_share), member_keys, stratum)
+    return stratum
+
+
+@kernel
+def _strata(
+    hold_key: np.uint64,
+    explore_key: np.uint64,
+    holdout_share: float,
+    explore_share: float,
+    member_keys: U64,
+    stratum: U8,
+) -> None:
+    for r in range(member_keys.size):
+        held = _uniform(member_state(hold_key, member_keys[r])) < holdout_share
+        explores = _uniform(member_state(explore_key, member_keys[r])) < explore_share
+        stratum[r] = HOLDOUT if held else (EXPLORE if explores else EXPLOIT)
 
 
 def explore_sets(

@@ -18,6 +18,8 @@ class PathMoments(NamedTuple):
     sd: F32
     gain: F32
     """The marginal gains of the means."""
+    total: F32
+    """f32[n_members]: their sum, place after place; 0 for an empty set."""
 
 
 def path_moments(
@@ -30,10 +32,9 @@ def path_moments(
     sets, fatigue, topic, penalty = _checked(sets, fatigue, same_topic_penalty, topic)
     mean = check_array("mean", mean, np.float32, (topic.size, sets.shape[1]))
     sd = check_array("sd", sd, np.float32, mean.shape)
-    path = PathMoments(*(np.full(sets.shape, np.nan, np.float32) for _ in range(3)))
-    _path_gains(sets, mean, fatigue, penalty, topic, path.gain)
-    _along(sets, mean, path.mean)
-    _along(sets, sd, path.sd)
+    along, total = np.empty((3, *sets.shape), np.float32), np.empty(sets.shape[1], np.float32)
+    path = PathMoments(along[0], along[1], along[2], total)
+    _path_moments(sets, mean, sd, fatigue, penalty, topic, *path)
     return path
 
 
@@ -111,12 +112,28 @@ def _checked(
 
 
 @kernel
-def _along(sets: I16, value: F32, out: F32) -> None:
+def _path_moments(
+    sets: I16,
+    of_mean: F32,
+    of_sd: F32,
+    fatigue: F32,
+    penalty: np.float32,
+    topic: I32,
+    mean: F32,
+    sd: F32,
+    gain: F32,
+    total: F32,
+) -> None:
+    total[:] = np.float32(0.0)
     for place in range(sets.shape[0]):
         for r in range(sets.shape[1]):
             k = sets[place, r]
             if k >= 0:
-                out[place, r] = value[k, r]
+                mean[place, r], sd[place, r] = of_mean[k, r], of_sd[k, r]
+                gain[place, r] = _gain(sets, place, r, of_mean, fatigue, penalty, topic)
+                total[r] += gain[place, r]
+            else:
+                mean[place, r] = sd[place, r] = gain[place, r] = np.float32(np.nan)
 
 
 @kernel

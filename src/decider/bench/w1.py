@@ -13,6 +13,8 @@ from decider.models import RawMap, Registry, UpliftModel
 CHANNELS = ("email", "push", "sms", "in_app")
 PRICE = 1.2
 """So high that members get about 1.3 messages."""
+MEMBERS_AT_ONCE = 2_000_000
+"""Members that are made up at a time: memory does not grow with their number."""
 POLICIES = f"""
 [[policy]]
 name = "thompson"
@@ -29,14 +31,18 @@ def write_w1(directory: Path, n_members: int, n_candidates: int = 32, n_features
     """Write snapshot, catalog, model, policies and configuration; return the configuration's path."""
     rng = np.random.default_rng(0)
     names = tuple(f"f{place}" for place in range(n_features))
-    columns = [pl.Series("member_id", np.arange(n_members, dtype=np.int64) + 10**9)]
-    columns += [pl.Series(name, rng.standard_normal(n_members, dtype=np.float32)) for name in names]
-    table = directory / "members.parquet"
-    pl.DataFrame(columns).write_parquet(table)
+    tables = []
+    for first in range(0, n_members, MEMBERS_AT_ONCE):
+        n = min(MEMBERS_AT_ONCE, n_members - first)
+        columns = [pl.Series("member_id", np.arange(first, first + n, dtype=np.int64) + 10**9)]
+        columns += [pl.Series(name, rng.standard_normal(n, dtype=np.float32)) for name in names]
+        tables.append(directory / f"members-{first:010}.parquet")
+        pl.DataFrame(columns).write_parquet(tables[-1], compression="uncompressed")
     consent: dict[str, bool | str] = dict.fromkeys(CHANNELS, True)
     spec = SnapshotSpec(id="member_id", features=names, attributes=(), consent=consent)
-    build_snapshot(table, spec, directory / "snapshot")
-    table.unlink()
+    build_snapshot(tables, spec, directory / "snapshot")
+    for table in tables:
+        table.unlink()
     messages = n_candidates // len(CHANNELS)
     (directory / "catalog.toml").write_text(_catalog(messages))
     candidates = tuple(f"m{message}@{channel}" for message in range(messages) for channel in CHANNELS)

@@ -46,7 +46,7 @@ def decide_chunk(question: Question, first_ordinal: int, with_mean_gains: bool =
         gains=decided.gains,
         propensity=decided.propensity,
         propensity_hits=decided.hits,
-        expected=expected_of(sets, path.gain),
+        expected=path.total,
         history_sequence=np.full(question.rows.size, question.until_sequence, np.int64),
         mean_gains=path.gain if with_mean_gains else None,
     )

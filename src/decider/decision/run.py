@@ -29,7 +29,7 @@ from decider.decision.tally import Tally
 from decider.errors import InvalidInput, Violation
 from decider.logbook.schema import RunRecord, SegmentInfo, run_id_of
 
-CHUNK = 8_192
+CHUNK = 16_384
 """Members that one call of the kernels works on."""
 SEGMENT = 65_536
 """Members that become durable, and are answered, together."""
