@@ -12,6 +12,7 @@ NAMES: Final = (
     "thompson",
     "diagonal",
     "forest",
+    "price",
     "gram",
     "ope",
     "bulk",
