@@ -7,9 +7,14 @@ server processes on one port give under h2load, where that is installed.
 
 from __future__ import annotations
 
+import re
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import grpc
 import polars as pl
@@ -17,7 +22,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from decider.bench.case import Effort
-from decider.bench.decide import CASE
+from decider.bench.decide import CASE, service
 from decider.bench.house import FIRST_ID, N_CANDIDATES, build_house
 from decider.bench.stack import DECIDE, ECHO, request_bytes, start_echo
 from decider.clock import SystemClock
@@ -90,6 +95,40 @@ def test_batch(benchmark: BenchmarkFixture, stack: Stack) -> None:
         benchmark(decide_all)
 
 
+def h2load(n_fronts: int, seconds: int = 3) -> Iterator[str]:
+    """Calls a second under h2load, through so many front processes, beside as many echo processes.
+
+    h2load sends one and the same request over and over. Logged, it would be decided once and then looked up; so
+    it asks for a dry run: the whole decision, no log.
+    """
+    if shutil.which("h2load") is None:
+        yield "h2load: skipped, it is not installed"
+        return
+    with TemporaryDirectory() as folder, service(Path(folder), 20_000, n_fronts, 1) as generator:
+        request = request_bytes("h2load", 7, SystemClock().now_micros(), dry_run=True)
+        body = Path(folder) / "body"
+        body.write_bytes(b"\0" + len(request).to_bytes(4) + request)
+        rates = {}
+        for method in (DECIDE, ECHO):
+            done = subprocess.run(
+                [
+                    "h2load", "-c", "8", "-m", "8", "-D", str(seconds), "--warm-up-time=1", "-d", str(body),
+                    "-H", "content-type: application/grpc", "-H", "te: trailers",
+                    f"http://127.0.0.1:{generator.ports[method]}{method}",
+                ],
+                capture_output=True, text=True, check=True,
+            )  # fmt: skip
+            found = re.search(r"finished in [^,]+, ([0-9.]+) req/s", done.stdout)
+            assert found, done.stdout
+            rates[method] = float(found[1])
+        share = rates[DECIDE] / rates[ECHO]
+        told = f"{rates[DECIDE]:.0f} decisions/s, {rates[ECHO]:.0f} echoes/s, {share:.2f}"
+        yield f"h2load, {n_fronts} on one port: {told}"
+
+
 if __name__ == "__main__":
     for row in CASE.measure(Effort()):
         sys.stdout.write(f"{row}\n")
+    for n_fronts in (1, 2):
+        for line in h2load(n_fronts):
+            sys.stdout.write(line + "\n")
