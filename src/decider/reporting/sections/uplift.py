@@ -77,7 +77,7 @@ def _areas(judged: Mapping[str, UpliftJudgement], view: UpliftView) -> Figure:
         partial(_draw_areas, rows, title),
         Table(
             (
-                "",
+                "ordered for",
                 "AUTOC [95 %]",
                 "Qini [95 %]",
                 "AUUC [95 %]",
