@@ -36,7 +36,7 @@ test: $(READY) ## Run all tests, the core also without the compiler and with bou
 test-core: $(READY)
 	$(BIN)/python -m pytest tests/core
 
-check: $(READY) $(GENERATE_READY) ## Lint, types, layers, protobuf rules, generated code up to date
+check: $(READY) $(GENERATE_READY) ## Lint, types, layers, protobuf rules, generated code up to date, no speed lost
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -44,6 +44,7 @@ check: $(READY) $(GENERATE_READY) ## Lint, types, layers, protobuf rules, genera
 	$(BIN)/buf lint proto
 	$(BIN)/buf breaking proto --against '.git#ref=HEAD,subdir=proto'
 	$(GENERATE_VENV)/bin/python proto/generate.py --check
+	$(BIN)/decider bench --short --against benchmarks/reference.json
 
 bench: $(READY) ## Measure every case beside its baseline: one table, and whether the goals hold
 	$(BIN)/decider bench

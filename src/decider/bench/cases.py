@@ -20,6 +20,10 @@ NAMES: Final = (
     "decide",
 )
 """In the order in which they are run."""
+_OF_MANY_PROCESSES: Final = ("bulk", "batch", "decide")
+SHORT: Final = tuple(name for name in NAMES if name not in _OF_MANY_PROCESSES)
+"""The short form runs these unless told otherwise: on one thread, by its processor time, so that a busy machine
+does not change their ratios."""
 
 
 def case_named(name: str) -> Case:

@@ -9,6 +9,7 @@ import typer
 
 from decider.bench import (
     NAMES,
+    SHORT,
     Effort,
     Row,
     Verdict,
@@ -41,7 +42,10 @@ def bench(
     ] = None,
     short: Annotated[
         bool,
-        typer.Option("--short", help="Small sizes on one thread, half a minute in all; goals do not count."),
+        typer.Option(
+            "--short",
+            help="Small sizes on one thread; without bulk, batch, decide; goals do not count.",
+        ),
     ] = False,
     against: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Fail where a fifth of a ratio of this file is lost.")
@@ -58,7 +62,7 @@ def bench(
     """
     if (against or record) and not short:
         raise InvalidInput.of("against" if against else "record", "needs --short", str(against or record))
-    cases = [case_named(name) for name in (case or NAMES)]
+    cases = [case_named(name) for name in (case or (SHORT if short else NAMES))]
     reference = None if against is None else read_reference(against)
     passes: list[list[Verdict]] = []
     try:
