@@ -21,9 +21,12 @@ from decider_core.contracts import (
     check_range,
     check_same_length,
 )
+from decider_core.gram_tiles import add_gram
 
 _BLOCK_ROWS: Final = 4096
 """Rows taken into one product: 4096 rows of 64 features, in float64, fit in L2."""
+_NARROW: Final = 384
+"""Columns up to which a kernel of our own is faster than BLAS."""
 
 
 def gram_update(precision: F64, information: F64, x: F32 | F64, y: F64, weight: F64) -> None:
@@ -50,9 +53,9 @@ def gram_update(precision: F64, information: F64, x: F32 | F64, y: F64, weight: 
 
     Notes
     -----
-    ``n D^2`` multiply-adds through BLAS, over blocks of fixed size from the first row on: the same
-    rows in the same order give the same bits. Cutting them elsewhere changes the order of the sums, and
-    so the last bits.
+    ``n D^2 / 2`` multiply-adds, in registers up to 384 columns and through BLAS beyond, over blocks of fixed
+    size from the first row on: the same rows in the same order give the same bits. Cutting them elsewhere
+    changes the order of the sums, and so the last bits.
     """
     size = information.size if isinstance(information, np.ndarray) else None
     check_array("information", information, np.float64, (None,))
@@ -66,6 +69,12 @@ def gram_update(precision: F64, information: F64, x: F32 | F64, y: F64, weight: 
     check_finite("x", x)
     check_finite("y", y)
     check_range("weight", weight, 0.0, np.finfo(np.float64).max)
+    if x.shape[1] <= _NARROW:
+        gram = add_gram(x, y, weight)
+        upper = np.triu(gram[:-1, :-1])
+        precision += upper + np.triu(upper, 1).T
+        information += gram[:-1, -1]
+        return
     for first in range(0, n, _BLOCK_ROWS):
         rows = slice(first, first + _BLOCK_ROWS)
         root = np.sqrt(weight[rows])

@@ -153,3 +153,18 @@ def test_forgetting_more_than_all_is_refused():
     start = prior(np.zeros(2), np.ones(2))
     with pytest.raises(ContractError, match=r"keep must be finite and in \[0, 1\], got 1.5"):
         forget(*(a.copy() for a in start), *start, 1.5)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(("n", "size"), [(130, 7), (200, 33), (63, 40), (65, 384), (70, 385)])
+def test_gram_of_every_width_equals_numpy(n, size, dtype):
+    g = np.random.default_rng(size)
+    x, y, weight = g.normal(size=(n, size)).astype(dtype), g.normal(size=n), g.random(n)
+    precision, information = np.eye(size), np.ones(size)
+    gram_update(precision, information, x, y, weight)
+    wide = x.astype(np.float64)
+    np.testing.assert_allclose(
+        precision, np.eye(size) + wide.T @ (weight[:, None] * wide), rtol=1e-12, atol=1e-11
+    )
+    np.testing.assert_allclose(information, 1.0 + wide.T @ (weight * y), rtol=1e-12, atol=1e-11)
+    np.testing.assert_array_equal(precision, precision.T)
