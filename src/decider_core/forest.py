@@ -10,13 +10,15 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from decider_core.compile import F32, F64, I32, I64, U8, U32, inline, kernel
+from decider_core.compile import F32, F64, I32, I64, INTERPRETED, U8, U32, inline, kernel
 from decider_core.contracts import ContractError, check_array, check_output
 from decider_core.leaf_search import (
     FEW_LANES,
+    FEW_LEAVES,
     LANES,
     LEAST_TO_TURN,
     LEVELS,
+    add_values_of_few,
     find_leaves,
     find_leaves_of_few,
     find_ranks_15,
@@ -24,6 +26,7 @@ from decider_core.leaf_search import (
     find_ranks_255,
     turn,
 )
+from decider_core.vectors import AVX512
 
 MAX_LEAVES: Final = 256
 MISSING_NONE: Final = 0
@@ -36,6 +39,7 @@ MISSING_NAN: Final = 2
 _INFINITY: Final = 1e300
 _MOST_BOUNDS: Final = (1 << LEVELS[-1]) - 1
 _MOST_RANK: Final = 255
+_IN_REGISTERS: Final = AVX512 or INTERPRETED
 
 
 class ForestArrays(NamedTuple):
@@ -104,7 +108,7 @@ class PackedForest(NamedTuple):
     leftmost: I64
     """i64[n_trees]: that of the tree."""
     value: F64
-    """f64[n_trees, most leaves]: the value of each leaf."""
+    """f64[n_trees, most leaves, 32 at least]: the value of each leaf."""
 
     @property
     def n_rows(self) -> int:
@@ -137,7 +141,8 @@ def pack_forest(arrays: ForestArrays, n_features: int) -> PackedForest:
     walks = [_walk(checked, tree) for tree in range(checked.node_offsets.size - 1)]
     order = np.array([node for walk in walks for node, _, _ in walk[1]], np.int64)
     counts = np.diff(checked.leaf_offsets)
-    value = np.zeros((len(walks), int(counts.max())))
+    # Few leaves are looked up in registers, where there are such: then each tree's values fill four of them.
+    value = np.zeros((len(walks), max(int(counts.max()), FEW_LEAVES)))
     for t, start in enumerate(checked.leaf_offsets[:-1]):
         value[t, : counts[t]] = checked.leaf_value[start : start + counts[t]]
     searches, row, rank = _ask(checked)
@@ -439,7 +444,11 @@ def _scores(packed: PackedForest, x: F32, numbers: F32, tile: U8, places: U8, ou
             _find_leaves(packed, tile, tree, places[tree % 4])
             # Four trees between a load and a store of the sums, added in the order of the trees.
             if tree % 4 == 3:
-                _add_values(packed.value[tree - 3 : tree + 1], places, sums)
+                value = packed.value[tree - 3 : tree + 1]
+                if _IN_REGISTERS and value.shape[1] == FEW_LEAVES and sums.size == lanes:
+                    add_values_of_few(value, places, sums)
+                else:
+                    _add_values(value, places, sums)
         for tree in range(n_trees // 4 * 4, n_trees):
             for lane in range(sums.size):
                 sums[lane] += packed.value[tree, places[tree % 4, lane]]

@@ -20,7 +20,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from decider_core import vectors
-from decider_core.compile import F32, I64, INTERPRETED, U8
+from decider_core.compile import F32, F64, I64, INTERPRETED, U8
 from decider_core.vectors import BYTE, BYTES, FLOATS, VECTOR, WORD, WORDS, Value, count, repeat
 
 LANES: Final = 512
@@ -31,6 +31,10 @@ LEAST_TO_TURN: Final = 16
 """The least number of rows and columns of what :func:`turn` transposes."""
 LEVELS: Final = (4, 6, 8)
 """Of the searches for ranks: among 15, 63 and 255 thresholds."""
+FEW_LEAVES: Final = 32
+"""Values that :func:`add_values_of_few` looks up in four registers."""
+TREES_AT_ONCE: Final = 4
+"""Trees between a load and a store of the sums, whose values are added in their order."""
 
 _ZERO: Final = float(np.float32(1e-35))
 
@@ -68,6 +72,11 @@ if INTERPRETED:
     def turn(source: NDArray[Any], out: NDArray[Any]) -> None:
         """Stand in for the compiled transposition."""
         out[:, : len(source)] = source.T
+
+    def add_values_of_few(values: F64, places: U8, sums: F64) -> None:
+        """Stand in for the compiled sums."""
+        for tree in range(len(values)):
+            sums += values[tree][places[tree]]
 
 else:
     _SPAN: Final = 64
@@ -205,6 +214,55 @@ else:
             return context.get_dummy_value()
 
         return types.void(source, out), generate
+
+    _DOUBLE: Final = ir.DoubleType()
+    _EIGHT: Final = 8
+    _DOUBLES: Final = ir.VectorType(_DOUBLE, _EIGHT)
+    _INTS: Final = ir.VectorType(vectors.INT, _EIGHT)
+
+    @intrinsic
+    def add_values_of_few(typing_context: Any, values: Any, places: Any, sums: Any) -> Any:
+        """Add to the sums f64[lanes] the values f64[4, 32] of the leaves u8[4, lanes] of four trees, in their order.
+
+        Lanes are a multiple of eight; both matrices have rows without gaps.
+        """
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            arrays = vectors.arrays_of(context, builder, signature, arguments)
+            values, places, sums = (array.data for array in arrays)
+            lanes = vectors.length(builder, arrays[2])
+            # Sixteen of the registers hold the values of all four trees while the lanes pass by.
+            held = [
+                [
+                    builder.load(_eight(builder, values, tree * FEW_LEAVES + v * _EIGHT, _DOUBLES), align=8)
+                    for v in range(FEW_LEAVES // _EIGHT)
+                ]
+                for tree in range(TREES_AT_ONCE)
+            ]
+            sixteen = ir.Constant(_INTS, [2 * _EIGHT] * _EIGHT)
+
+            def eight(i: Value, carried: list[Value]) -> list[Value]:
+                total = builder.load(_eight(builder, sums, i, _DOUBLES), align=8)
+                for tree, (a, b, c, d) in enumerate(held):
+                    at = builder.add(builder.mul(count(tree), lanes), i)
+                    leaves = builder.load(_eight(builder, places, at, ir.VectorType(BYTE, _EIGHT)), align=1)
+                    leaves = builder.zext(leaves, _INTS)
+                    low, high = (_permute_doubles(builder, x, leaves, y) for x, y in ((a, b), (c, d)))
+                    upper = builder.icmp_unsigned(">=", leaves, sixteen)
+                    total = builder.fadd(total, builder.select(upper, high, low))
+                builder.store(total, _eight(builder, sums, i, _DOUBLES), align=8)
+                return carried
+
+            repeat(builder, count(0), lanes, _EIGHT, [], eight)
+            return context.get_dummy_value()
+
+        return types.void(values, places, sums), generate
+
+    def _eight(builder: Any, pointer: Value, offset: Value | int, kind: Any) -> Value:
+        return builder.bitcast(vectors.at(builder, pointer, offset), kind.as_pointer())
+
+    def _permute_doubles(builder: Any, low: Value, place: Value, high: Value) -> Value:
+        return vectors.call_named(builder, "llvm.x86.avx512.vpermi2var.pd.512", low, place, high)
 
     def _least(builder: Any, a: Value, b: Value) -> Value:
         return builder.select(builder.icmp_signed("<", a, b), a, b)

@@ -84,8 +84,11 @@ def look_up(builder: Any, table: Sequence[float], places: Value) -> Value:
 
 
 def call_named(builder: Any, name: str, *vectors: Value) -> Value:
-    """Call a function of LLVM that takes vectors and gives floats, by its whole name."""
-    known, kind = builder.module.globals, ir.FunctionType(FLOATS, [vector.type for vector in vectors])
+    """Call a function of LLVM that takes vectors and gives one like the first, by its whole name."""
+    known, kind = (
+        builder.module.globals,
+        ir.FunctionType(vectors[0].type, [vector.type for vector in vectors]),
+    )
     function = known[name] if name in known else ir.Function(builder.module, kind, name)
     return builder.call(function, vectors)
 
