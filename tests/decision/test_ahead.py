@@ -71,6 +71,19 @@ def test_a_run_that_goes_on_leaves_the_same_files(world: World) -> None:
     assert sorted(name for name in left if not name.startswith("log.sqlite")) == ["lock", "segments"]
 
 
+def test_a_run_that_is_dropped_frees_what_it_had_sealed(world: World) -> None:
+    with world.engine("dropped") as (engine, log):
+        dropped = engine.start_run(asked(), whole_snapshot=True)
+        chunks = dropped.finish()
+        next(chunks)
+        chunks.close()
+        dropped.close()
+        on_disk = list((world.directory / "dropped" / "segments").glob("*.parquet"))
+        assert len(on_disk) == len(files(log, dropped)) == 1
+        list(engine.start_run(asked(), whole_snapshot=True).finish())
+        assert sum(info.n_rows for info in log.segments(dropped.run_id)) == world.parts.snapshot.n_members
+
+
 def test_who_was_sent_something_since_the_run_began_is_decided_again(world: World) -> None:
     with world.engine("meanwhile") as (engine, log):
         run = engine.start_run(asked(policy="greedy"), whole_snapshot=True)

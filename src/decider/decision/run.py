@@ -27,7 +27,7 @@ from decider.decision.run_checks import new_rows, refuse_token, resume_at
 from decider.decision.stages import Question
 from decider.decision.tally import Tally
 from decider.errors import InvalidInput, Violation
-from decider.logbook.schema import RunRecord, SegmentInfo, run_id_of
+from decider.logbook.schema import RunRecord, SealedSegment, SegmentInfo, run_id_of
 
 CHUNK = 16_384
 """Members that one call of the kernels works on."""
@@ -55,8 +55,8 @@ class _Segment(NamedTuple):
     seen: Seen
     logged: SegmentInfo | None
     chunks: list[Future[ResultChunk]]
-    cut: Future[tuple[ResultChunk, Seen]] | None = None
-    """Where it was decided ahead of the price."""
+    cut: Future[tuple[ResultChunk, Seen, SealedSegment | None]] | None = None
+    """Where it was decided ahead of the price: sealed too, unless the run is dry."""
 
 
 class Run:
@@ -345,13 +345,25 @@ class Run:
         """Decide segment after segment, the next ones while this one becomes durable."""
         under_way: deque[_Segment] = deque()
         ordinal = self._n_decided
-        for rows in segments:
-            under_way.append(self._begin(rows, ordinal))
-            ordinal += rows.size
-            if len(under_way) > AHEAD:
+        try:
+            for rows in segments:
+                under_way.append(self._begin(rows, ordinal))
+                ordinal += rows.size
+                if len(under_way) > AHEAD:
+                    yield from self._complete(under_way.popleft())
+            while under_way:
                 yield from self._complete(under_way.popleft())
-        while under_way:
-            yield from self._complete(under_way.popleft())
+        finally:
+            for segment in under_way:
+                self._drop(segment)
+
+    def _drop(self, segment: _Segment) -> None:
+        """Let go of a segment that a run broken off leaves: another one may seal its ordinals."""
+        if segment.cut is None or segment.cut.cancel() or segment.cut.exception() is not None:
+            return
+        sealed = segment.cut.result()[2]
+        if sealed is not None:
+            self._desk.log.discard_segment(sealed)
 
     def _begin(self, rows: NDArray[np.int64], ordinal: int) -> _Segment:
         seen = self._observe(rows)
@@ -360,7 +372,7 @@ class Run:
         submit = self._desk.pool.submit
         if self._ahead is not None:
             assert self._price is not None
-            cut = submit(self._ahead.cut, ordinal // SEGMENT, rows, self._price)
+            cut = submit(self._cut_and_seal, self._ahead, ordinal // SEGMENT, rows, self._price)
             return _Segment(rows, seen, None, [], cut)
         starts = range(0, rows.size, CHUNK)
         chunks = [
@@ -374,6 +386,16 @@ class Run:
             return decide_chunk(question, first_ordinal)
         return decide_cells(question, self._experiment, self.record.cells, first_ordinal)
 
+    def _cut_and_seal(
+        self, ahead: Ahead, place: int, rows: NDArray[np.int64], price: RunPrice
+    ) -> tuple[ResultChunk, Seen, SealedSegment | None]:
+        """Cutting takes so little that sealing is the work of the threads, and waiting for the disk."""
+        chunk, seen = ahead.cut(place, rows, price)
+        return chunk, seen, None if self._request.dry_run else self._seal(chunk)
+
+    def _seal(self, chunk: ResultChunk) -> SealedSegment:
+        return self._desk.log.seal_segment(self.run_id, chunk.first_ordinal, segment_frame(chunk))
+
     def _complete(self, segment: _Segment) -> Iterator[ResultChunk]:
         if segment.logged is not None:
             chunk = chunk_of_segment(self._desk.log.read_segment(segment.logged), self._desk.parts.snapshot)
@@ -382,23 +404,23 @@ class Run:
                 value = f"{segment.rows.size} members from place {self._n_decided} on"
                 raise InvalidInput([Violation("members", f"{rule} {value}")])
         else:
+            sealed = None
             if segment.cut is not None:
-                chunk, seen = segment.cut.result()
+                chunk, seen, sealed = segment.cut.result()
             else:
                 chunk, seen = joined([future.result() for future in segment.chunks]), segment.seen
             if not self._request.dry_run:
-                chunk = self._make_durable(chunk, seen)
+                chunk = self._make_durable(chunk, seen, sealed or self._seal(chunk))
         self._n_decided += chunk.n_members
         self._tally.add(chunk)
         if self._n_decided > self._answer_from:
             token = "" if self._request.dry_run else f"{self.run_id}:{self._n_decided}"
             yield replace(chunk, resume_token=token)
 
-    def _make_durable(self, chunk: ResultChunk, seen: Seen) -> ResultChunk:
+    def _make_durable(self, chunk: ResultChunk, seen: Seen, sealed: SealedSegment) -> ResultChunk:
         """Log the segment; members who were sent something in the meantime are decided again first."""
         exposure, log = self._desk.exposure, self._desk.log
         while True:
-            sealed = log.seal_segment(self.run_id, chunk.first_ordinal, segment_frame(chunk))
             with exposure.reserving:
                 changed = exposure.changed(chunk.rows, seen)
                 if changed.size:
@@ -415,3 +437,4 @@ class Run:
             seen = exposure.observe(chunk.rows, self.parts.catalog)
             again = self._decide_chunk(self._question(chunk.rows[changed], seen), 0)
             chunk = replaced(chunk, changed, again)
+            sealed = self._seal(chunk)
