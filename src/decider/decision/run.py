@@ -55,8 +55,8 @@ class _Segment(NamedTuple):
     seen: Seen
     logged: SegmentInfo | None
     chunks: list[Future[ResultChunk]]
-    cut: Future[tuple[ResultChunk, Seen, SealedSegment | None]] | None = None
-    """Where it was decided ahead of the price: sealed too, unless the run is dry."""
+    made: Future[tuple[ResultChunk, Seen, SealedSegment | None]] | None = None
+    """The whole of it at the run's price: sealed too, unless the run is dry."""
 
 
 class Run:
@@ -359,9 +359,9 @@ class Run:
 
     def _drop(self, segment: _Segment) -> None:
         """Let go of a segment that a run broken off leaves: another one may seal its ordinals."""
-        if segment.cut is None or segment.cut.cancel() or segment.cut.exception() is not None:
+        if segment.made is None or segment.made.cancel() or segment.made.exception() is not None:
             return
-        sealed = segment.cut.result()[2]
+        sealed = segment.made.result()[2]
         if sealed is not None:
             self._desk.log.discard_segment(sealed)
 
@@ -372,14 +372,21 @@ class Run:
         submit = self._desk.pool.submit
         if self._ahead is not None:
             assert self._price is not None
-            cut = submit(self._cut_and_seal, self._ahead, ordinal // SEGMENT, rows, self._price)
-            return _Segment(rows, seen, None, [], cut)
+            made = submit(self._cut_and_seal, self._ahead, ordinal // SEGMENT, rows, self._price)
+            return _Segment(rows, seen, None, [], made)
         starts = range(0, rows.size, CHUNK)
         chunks = [
             submit(self._decide_chunk, self._question(rows[at : at + CHUNK], seen), ordinal + at)
             for at in starts
         ]
-        return _Segment(rows, seen, None, chunks)
+        # It comes after its chunks in the queue of the threads: so it waits for none that has not begun.
+        return _Segment(rows, seen, None, [], submit(self._join_and_seal, chunks, seen))
+
+    def _join_and_seal(
+        self, chunks: list[Future[ResultChunk]], seen: Seen
+    ) -> tuple[ResultChunk, Seen, SealedSegment | None]:
+        chunk = joined([future.result() for future in chunks])
+        return chunk, seen, None if self._request.dry_run else self._seal(chunk)
 
     def _decide_chunk(self, question: Question, first_ordinal: int) -> ResultChunk:
         if self._experiment is None:
@@ -389,7 +396,6 @@ class Run:
     def _cut_and_seal(
         self, ahead: Ahead, place: int, rows: NDArray[np.int64], price: RunPrice
     ) -> tuple[ResultChunk, Seen, SealedSegment | None]:
-        """Cutting takes so little that sealing is the work of the threads, and waiting for the disk."""
         chunk, seen = ahead.cut(place, rows, price)
         return chunk, seen, None if self._request.dry_run else self._seal(chunk)
 
@@ -404,13 +410,10 @@ class Run:
                 value = f"{segment.rows.size} members from place {self._n_decided} on"
                 raise InvalidInput([Violation("members", f"{rule} {value}")])
         else:
-            sealed = None
-            if segment.cut is not None:
-                chunk, seen, sealed = segment.cut.result()
-            else:
-                chunk, seen = joined([future.result() for future in segment.chunks]), segment.seen
-            if not self._request.dry_run:
-                chunk = self._make_durable(chunk, seen, sealed or self._seal(chunk))
+            assert segment.made is not None
+            chunk, seen, sealed = segment.made.result()
+            if sealed is not None:
+                chunk = self._make_durable(chunk, seen, sealed)
         self._n_decided += chunk.n_members
         self._tally.add(chunk)
         if self._n_decided > self._answer_from:
