@@ -14,7 +14,7 @@ SRC = ROOT / "src"
 # From top to bottom; rooms of one layer do not import each other.
 LAYERS = (
     ("server", "cli"),
-    ("bench",),
+    ("bench", "loop"),
     ("service", "bulk", "reporting"),
     ("learning", "simulation"),
     ("evaluation", "experiments", "decision"),

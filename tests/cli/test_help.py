@@ -25,6 +25,7 @@ NAMED = (
     "experiment",
     "decide",
     "serve",
+    "loop",
     "simulate",
     "model",
     "explain",
@@ -60,7 +61,7 @@ def test_help(path: tuple[str, ...]) -> None:
     answer = run(*path, "--help")
     assert answer.code == 0
     assert "Usage" in answer.out
-    is_group = path in {(name,) for name in ("snapshot", "catalog", "log", "model", "experiment")}
+    is_group = path in {(name,) for name in ("snapshot", "catalog", "log", "model", "experiment", "loop")}
     if not is_group and path != ("demo",):
         assert "Examples:" in answer.out
         assert f"decider {' '.join(path)}" in answer.out

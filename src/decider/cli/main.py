@@ -26,6 +26,7 @@ COMMANDS = {
     "report": "report",
     "decide": "decide",
     "serve": "serve",
+    "loop": "app",
     "simulate": "simulate",
     "model": "app",
     "explain": "explain",

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from weakref import WeakSet
 
+import polars as pl
+
 from decider.clock import Clock
 from decider.decision.cells import split_run
 from decider.decision.explain import explain_record
@@ -15,6 +17,7 @@ from decider.decision.exposure import Exposure
 from decider.decision.memory import keep_freed_memory
 from decider.decision.parts import Parts
 from decider.decision.ports import Log, MadeFrom, Recall
+from decider.decision.remade import Remade, remade
 from decider.decision.replay import Replayed, replay, replay_segment, same_decision
 from decider.decision.request import MemberRequest, RunRequest
 from decider.decision.result import Decision, Explanation
@@ -166,6 +169,27 @@ class Engine:
                 parts, sends = self._past(one, self._log.last_sequence)
                 found += unsent_reasons(parts, one, frame, sends)
         return dict(found)
+
+    def remade(self, run_id: str) -> Iterator[Remade]:
+        """What a logged run's members were permitted and known by, made again, beside what was logged.
+
+        Raises
+        ------
+        NotFound
+            When the log has no such run.
+        NotReady
+            When a version that it was made with is not here any more.
+        InvalidInput
+            When it is an experiment's.
+        """
+        run = self._log.run(run_id)
+        parts, sends = self._past(run, self._log.last_sequence)
+        for info in self._log.segments(run_id):
+            yield from remade(parts, run, self._log.read_segment(info), sends)
+
+    def event_frames(self) -> Iterator[pl.DataFrame]:
+        """All logged events as tables; see ``decider.logbook.Logbook.event_frames``."""
+        return self._log.event_frames()
 
     def start_run(self, request: RunRequest, whole_snapshot: bool) -> Run:
         """Begin a bulk pass; see :class:`decider.decision.run.Run`."""

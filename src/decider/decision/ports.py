@@ -150,6 +150,10 @@ class Log(Protocol):
 
     def runs(self) -> list[RunRecord]: ...  # noqa: D102
 
+    def run(self, run_id: str) -> RunRecord: ...  # noqa: D102
+
+    def event_frames(self) -> Iterator[pl.DataFrame]: ...  # noqa: D102
+
     def has_decision(self, decision_id: str) -> bool: ...  # noqa: D102
 
     def append_decisions(

@@ -1,0 +1,1 @@
+"""The closed loop: decide, wait, attribute, learn, pass gates, publish, and again."""
