@@ -221,22 +221,35 @@ def _averaged(
     # The same points always: the sums alone decide. Sobol's first point is the corner, so one is left out.
     uniform = Sobol(len(best), scramble=False).random(2 * n_points)[1 : n_points + 1]
     normal = ndtri(uniform)
-    log_weight, means, covariances, variances = np.empty(n_points), [], [], []
-    for i, z in enumerate(normal):
+    # Summed as they come, around the best mean: a matrix for every point would be too many. The sums are relative to
+    # the largest weight so far.
+    centre = problem.state(best).mean
+    largest, total = -np.inf, 0.0
+    mean, covariance = np.zeros_like(centre), np.zeros((centre.size, centre.size))
+    variance = np.zeros(len(problem.members))
+    for z in normal:
         place = best + reach @ z
         state = problem.state(place)
-        log_weight[i] = problem.density(place, state) + 0.5 * float(z @ z)
-        variance, noise = problem.scales_at(place)
-        means.append(state.mean)
-        variances.append(variance)
-        covariances.append(state.covariance(noise))
-    weight = np.exp(log_weight - log_weight.max())
-    weight /= weight.sum()
-    mean = np.asarray(weight @ np.stack(means), np.float64)
-    covariance = np.zeros_like(covariances[0])
-    for share, each, around in zip(weight, means, covariances, strict=True):
-        covariance += share * (around + np.outer(each - mean, each - mean))
-    return mean, covariance, np.asarray(weight @ np.stack(variances), np.float64)
+        log_weight = problem.density(place, state) + 0.5 * float(z @ z)
+        if log_weight > largest:
+            fade = float(np.exp(largest - log_weight))
+            total, mean, variance = fade * total, fade * mean, fade * variance
+            covariance *= fade
+            largest = log_weight
+        weight = float(np.exp(log_weight - largest))
+        scales, noise = problem.scales_at(place)
+        apart = state.mean - centre
+        total += weight
+        mean += weight * apart
+        variance += weight * scales
+        around = state.covariance(noise)
+        around += np.outer(apart, apart)
+        around *= weight
+        covariance += around
+    mean /= total
+    covariance /= total
+    covariance -= np.outer(mean, mean)
+    return centre + mean, covariance, variance / total
 
 
 class _State(NamedTuple):
