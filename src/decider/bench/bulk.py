@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -67,31 +68,33 @@ def measure_bulk(
     Parameters
     ----------
     config
-        As :func:`decider.bench.w1.write_w1` gives it; its logbook grows by 50 bytes a member and run.
+        As :func:`decider.bench.w1.write_w1` gives it; its logbook is emptied before every run.
     n_rounds
         Medians are over so many, after one that is not counted.
     """
-    with compose(load_config(config)) as composition:
-        n_threads = composition.config.threads or os.cpu_count() or 1
-        n_members = composition.engine.parts.snapshot.n_members
-        kernels = together([Chain("full", limited=False, seed=seed) for seed in range(n_threads)], _TURNS)
-        for run in runs:
-            rates, alone, memory = [], [], 0.0
-            for turn in range(n_rounds + 1):
-                report(f"bulk {run.name}", turn, n_rounds + 1)
-                with threadpool_limits(1):
-                    began = time.perf_counter()
-                    kernels()
-                    alone.append(_TURNS * CHUNK * n_threads / (time.perf_counter() - began))
-                with anonymous_memory() as held:
-                    rates.append(run_rate(composition, run, f"bench-{run.name}-{time.time_ns()}"))
-                memory = max(memory, held.most - held.before)
-            shape = f"m{n_members}-k32-d32-t{n_threads}-{run.name}"
-            goal = OF_KERNELS if run.defer else None
-            yield row_of("bulk", shape, median(rates[1:]), "members/s", "kernels", median(alone[1:]), goal)
-            if memory:
-                allowed = f"{MEMORY_GIB:.0f} GiB"
-                yield row_of("bulk", shape, memory, "GiB", allowed, MEMORY_GIB, 1.0, at_most=True)
+    settings = load_config(config)
+    n_threads = settings.threads or os.cpu_count() or 1
+    kernels = together([Chain("full", limited=False, seed=seed) for seed in range(n_threads)], _TURNS)
+    for run in runs:
+        rates, alone, memory, n_members = [], [], 0.0, 0
+        for turn in range(n_rounds + 1):
+            report(f"bulk {run.name}", turn, n_rounds + 1)
+            with threadpool_limits(1):
+                began = time.perf_counter()
+                kernels()
+                alone.append(_TURNS * CHUNK * n_threads / (time.perf_counter() - began))
+            # A logbook of its own: what earlier rounds sent would be read again for every member.
+            shutil.rmtree(settings.path("logbook"), ignore_errors=True)
+            with compose(settings) as composition, anonymous_memory() as held:
+                n_members = composition.engine.parts.snapshot.n_members
+                rates.append(run_rate(composition, run, f"bench-{run.name}-{time.time_ns()}"))
+            memory = max(memory, held.most - held.before)
+        shape = f"m{n_members}-k32-d32-t{n_threads}-{run.name}"
+        goal = OF_KERNELS if run.defer else None
+        yield row_of("bulk", shape, median(rates[1:]), "members/s", "kernels", median(alone[1:]), goal)
+        if memory:
+            allowed = f"{MEMORY_GIB:.0f} GiB"
+            yield row_of("bulk", shape, memory, "GiB", allowed, MEMORY_GIB, 1.0, at_most=True)
 
 
 def run_rate(composition: Composition, run: BulkRun, request_id: str) -> float:
