@@ -8,11 +8,13 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from decider_core.compile import F32, kernel
+from decider_core.compile import F32, INTERPRETED, kernel
 
 # NumPy has one dtype object for each of its own types, so "is" tells them; whatever else comes is compared.
 _KINDS = (np.float32, np.float64, np.int16, np.int32, np.int64, np.uint8, np.uint32, np.uint64)
 _NATIVE: Final[dict[Any, np.dtype[Any]]] = {kind: np.dtype(kind) for kind in _KINDS}
+# Of these a range is checked by a kernel; of 64 bits, no bound that is asked for is beyond what float64 holds.
+_RANGED: Final = frozenset(np.dtype(kind) for kind in (np.float32, np.float64, np.int16, np.int32, np.int64))
 # NumPy's bits for an array that is C-contiguous and aligned, and for one that may be written.
 _IN_ORDER: Final = 0x101
 _WRITEABLE: Final = 0x400
@@ -107,6 +109,8 @@ def check_range(
     name: str, array: npt.NDArray[Any], low: float, high: float, *, open_low: bool = False
 ) -> None:
     """Refuse values outside [low, high], or (low, high] if `open_low`; NaN is outside. Names the first."""
+    if _is_inside(array, low, high, open_low):
+        return
     inside = (array > low if open_low else array >= low) & (array <= high)
     if not inside.all():
         rule = f"must be in {'(' if open_low else '['}{low:g}, {high:g}{')' if high == np.inf else ']'}"
@@ -137,6 +141,17 @@ def check_same_length(**arrays: npt.NDArray[Any]) -> int:
         found = ", ".join(f"{name}: {n}" for name, n in lengths.items())
         raise ContractError(f"{', '.join(lengths)} must have the same length, got {found}")
     return next(iter(lengths.values()))
+
+
+def _is_inside(array: npt.NDArray[Any], low: float, high: float, open_low: bool) -> bool:
+    """Whether all is known to be inside: by a kernel, in a tenth of the time that NumPy takes for one member."""
+    if array.ndim == 0:
+        return bool(low < array[()] <= high if open_low else low <= array[()] <= high)
+    if INTERPRETED or array.dtype not in _RANGED or array.flags.num & _IN_ORDER != _IN_ORDER:
+        return False
+    if array.flags.num & _WRITEABLE:
+        array = _read_only(array)
+    return bool(_all_inside(array.reshape(-1), float(low), float(high), open_low))
 
 
 def _fits(found: tuple[int, ...], wanted: Sequence[int | None]) -> bool:
@@ -173,3 +188,11 @@ def _all_finite(numbers: F32) -> bool:
     for i in range(numbers.size):
         n_wrong += numbers[i] - numbers[i] != np.float32(0.0)
     return n_wrong == 0
+
+
+@kernel
+def _all_inside(numbers: F32, low: float, high: float, open_low: bool) -> bool:
+    n_inside = 0
+    for i in range(numbers.size):
+        n_inside += (numbers[i] >= low) & (numbers[i] <= high) & ((numbers[i] != low) | (not open_low))
+    return n_inside == numbers.size

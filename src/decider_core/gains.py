@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from decider_core.caps import check_sets
+from decider_core.caps import LARGEST, check_sets
 from decider_core.compile import F32, I16, I32, U8, inline, kernel
 from decider_core.contracts import check_array, check_number, check_output
 
@@ -106,7 +106,7 @@ def _checked(
     sets = check_array("sets", sets, np.int16, (None, None))
     fatigue = check_array("fatigue", fatigue, np.float32, (sets.shape[1],))
     topic = check_array("topic", topic, np.int32, (None,))
-    penalty = check_number("same_topic_penalty", same_topic_penalty, 0.0, float(np.finfo(np.float32).max))
+    penalty = check_number("same_topic_penalty", same_topic_penalty, 0.0, LARGEST)
     check_sets(sets, topic.size)
     return sets, fatigue, topic, np.float32(penalty)
 

@@ -36,8 +36,14 @@ def propensities(
     if policy.kind == "thompson" and _deferred(question):
         propensity[exploit] = np.nan
         return propensity, hits, None
-    chosen = np.ascontiguousarray(sets[:, exploit])
-    allowed = Permitted(np.ascontiguousarray(permitted.reason[:, exploit]), lanes(permitted.caps, exploit))
+    here: NDArray[np.int64] | slice = exploit
+    if (
+        exploit.size == sets.shape[1]
+    ):  # nine of ten members exploit: of a few it is often all, and nothing is copied
+        here = slice(None)
+    chosen = np.ascontiguousarray(sets[:, here])
+    caps = permitted.caps if isinstance(here, slice) else lanes(permitted.caps, exploit)
+    allowed = Permitted(np.ascontiguousarray(permitted.reason[:, here]), caps)
     if policy.kind == "epsilon_greedy":
         propensity[exploit] = _mixture(question, allowed, chosen, greedy[:, exploit])
     elif question.bound.max_messages == 1:
@@ -45,29 +51,29 @@ def propensities(
     else:
         catalog = question.parts.catalog
         of_exploit = np.zeros(chosen.shape, np.int32) if question.with_inclusion else None
-        hits[exploit] = replayed_hits(
+        hits[here] = replayed_hits(
             chosen,
-            np.ascontiguousarray(estimated.mean[:, exploit]),
-            np.ascontiguousarray(estimated.sd[:, exploit]),
+            np.ascontiguousarray(estimated.mean[:, here]),
+            np.ascontiguousarray(estimated.sd[:, here]),
             allowed.reason,
-            estimated.fatigue[exploit],
+            estimated.fatigue[here],
             question.same_topic_penalty,
             catalog.cost,
             question.prices,
             int(question.tie_cut),
-            ties[exploit],
+            ties[here],
             allowed.caps,
             policy.seed,
             question.epoch,
             policy.propensity_draws,
-            gathered.keys[exploit],
+            gathered.keys[here],
             catalog.keys,
             of_exploit,
         )
-        propensity[exploit] = replayed_propensity(hits[exploit], policy.propensity_draws)
+        propensity[here] = replayed_propensity(hits[here], policy.propensity_draws)
         if of_exploit is not None:
             held = np.zeros(sets.shape, np.int32)
-            held[:, exploit] = of_exploit
+            held[:, here] = of_exploit
             return propensity, hits, held
     return propensity, hits, None
 

@@ -88,12 +88,13 @@ def set_entries(
     catalog: Catalog, decided: Decided, inclusion: NDArray[np.float64] | None = None
 ) -> list[list[SetEntry]]:
     """The message sets of a chunk, in order."""
-    indices = np.where(decided.sets < 0, 0, decided.sets).astype(np.intp)
+    # An empty place has index -1 and takes the last candidate's numbers, which nobody reads.
+    indices, lanes = decided.sets, np.arange(decided.sets.shape[1])
     means, sds, gains = (
         array.T.tolist()
         for array in (
-            np.take_along_axis(decided.estimated.mean, indices, axis=0),
-            np.take_along_axis(decided.estimated.sd, indices, axis=0),
+            decided.estimated.mean[indices, lanes],
+            decided.estimated.sd[indices, lanes],
             decided.gains,
         )
     )

@@ -6,6 +6,7 @@ Pair arrays are candidate-major, ``[K, n]``: the kernels' lanes are members.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +47,7 @@ class Question:
     with_inclusion: bool = False
     """Whether replays also count how often each chosen message comes out."""
 
-    @property
+    @cached_property
     def prices(self) -> NDArray[np.float32]:
         """[K] price of each candidate."""
         return np.full(self.parts.catalog.n_candidates, self.theta, np.float32)

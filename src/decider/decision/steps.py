@@ -140,6 +140,9 @@ def explore(question: Question, gathered: Gathered, permitted: Permitted, estima
     if policy.kind == "epsilon_greedy":
         dice = uniforms(stream_key(policy.seed, EPSILON, epoch), keys)
         drawn |= (stratum == core_explore.EXPLOIT) & (dice < policy.epsilon)
+    if not drawn.any():  # usual for a few members: there is nothing to draw, and nothing to check for it
+        nobody = np.full((question.bound.max_messages, keys.size), -1, np.int16)
+        return Explored(stratum, value, drawn, nobody, np.full(keys.size, np.nan))
     sets, propensity = core_explore.explore_sets(
         policy.seed, epoch, question.bound.count_shares, catalog.weight,
         permitted.reason, permitted.caps, keys, catalog.keys, where=drawn.view(np.uint8),
@@ -158,9 +161,10 @@ def assemble(
         catalog.cost, question.prices, int(question.tie_cut), ties, permitted.caps,
     )  # fmt: skip
     sets, held_out = greedy.copy(), explored.stratum == core_explore.HOLDOUT
-    put_drawn(
-        sets, gains, explored.drawn.view(np.uint8), held_out.view(np.uint8), explored.sets,
-        explored.value, estimated.fatigue, penalty, catalog.topic,
-    )  # fmt: skip
+    if explored.drawn.any() or held_out.any():
+        put_drawn(
+            sets, gains, explored.drawn.view(np.uint8), held_out.view(np.uint8), explored.sets,
+            explored.value, estimated.fatigue, penalty, catalog.topic,
+        )  # fmt: skip
     chances = propensities(question, gathered, permitted, estimated, explored, sets, greedy, ties)
     return Decided(permitted, estimated, explored, sets, gains, greedy, *chances)
