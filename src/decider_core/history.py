@@ -11,7 +11,7 @@ from decider_core.caps import MAX_MESSAGES, Caps
 from decider_core.compile import I16, I32, I64, U8, inline, kernel
 from decider_core.contracts import ContractError, check_array, check_number, check_output, check_range
 from decider_core.history_rules import EITHER as EITHER
-from decider_core.history_rules import LONGEST_SECONDS, check_candidates, check_rules
+from decider_core.history_rules import LONGEST_SECONDS, check_history
 from decider_core.history_rules import NO_SCOPE as NO_SCOPE
 from decider_core.history_rules import SAME_TOPIC as SAME_TOPIC
 from decider_core.history_rules import SAME_TYPE as SAME_TYPE
@@ -81,9 +81,8 @@ def apply_history(
     rows = check_array("rows", rows, np.int64, (None,))
     snapshot_sends, live_sends = check_sources(snapshot_sends, live_sends)
     check_range("rows", rows, 0, live_sends.head.size - 1)
-    candidates = check_candidates(candidates, rules)
+    candidates, rules, n_types = check_history(candidates, rules)
     n_candidates, n_members = candidates.channel.size, rows.size
-    rules = check_rules(rules, n_candidates)
     if not 1 <= max_messages <= MAX_MESSAGES:
         raise ContractError(f"max_messages must be in [1, {MAX_MESSAGES}], got {max_messages}")
     latest = LONGEST_SECONDS * _MICROS
@@ -97,12 +96,11 @@ def apply_history(
     caps = Caps(
         candidates.channel,
         candidates.topic,
-        _full_rooms(np.array([rules.member_cap]), max_messages, n_members)[0],
-        _full_rooms(rules.channel_cap, max_messages, n_members),
-        _full_rooms(rules.topic_cap, max_messages, n_members),
+        np.empty(n_members, np.int16),
+        np.empty((rules.channel_cap.size, n_members), np.int16),
+        np.empty((rules.topic_cap.size, n_members), np.int16),
         max_messages,
     )
-    n_types = int(candidates.type.max(initial=-1)) + 1
     wrong = _apply_history(
         rows,
         times,
@@ -119,11 +117,6 @@ def apply_history(
         raise ContractError(f"sends of row {rows[wrong]} must lie within their arrays, got an index outside")
     _bar_without_room(caps, reason)
     return caps
-
-
-def _full_rooms(cap: I32 | I64, max_messages: int, n_members: int) -> I16:
-    room = np.where(cap < 0, max_messages, np.minimum(cap, max_messages)).astype(np.int16)
-    return np.repeat(room[:, None], n_members, axis=1)
 
 
 class Recent(NamedTuple):
@@ -166,7 +159,8 @@ def _apply_history(
     caps: Caps,
     reason: U8,
 ) -> int:
-    # Returns -1, or the member whose sends point outside. Rooms hold what members without sends have.
+    # Returns -1, or the member whose sends point outside.
+    _leave_all_room(rules, caps)
     n_channels, n_topics = rules.channel_cap.size, rules.topic_cap.size
     recent = Recent(
         np.empty(1, np.int64),
@@ -189,6 +183,21 @@ def _apply_history(
         _bar_similar(r, now, candidates, rules, recent, reason)
         _leave_room(r, rules, recent, caps)
     return -1
+
+
+@kernel
+def _leave_all_room(rules: HistoryRules, caps: Caps) -> None:
+    # What members have who were sent nothing.
+    caps.room_member[:] = _most(rules.member_cap, caps.max_messages)
+    for c in range(rules.channel_cap.size):
+        caps.room_channel[c] = _most(rules.channel_cap[c], caps.max_messages)
+    for t in range(rules.topic_cap.size):
+        caps.room_topic[t] = _most(rules.topic_cap[t], caps.max_messages)
+
+
+@inline
+def _most(cap: int, max_messages: int) -> int:
+    return max_messages if cap < 0 else min(cap, max_messages)
 
 
 @kernel

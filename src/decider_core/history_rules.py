@@ -46,7 +46,42 @@ class HistoryRules(NamedTuple):
     """i64[n_topics]"""
 
 
-def check_candidates(candidates: Candidates, rules: HistoryRules) -> Candidates:
+class CheckedHistory(NamedTuple):
+    """Candidates and rules that fit each other, checked by :func:`check_history`."""
+
+    candidates: Candidates
+    rules: HistoryRules
+    n_types: int
+    """Message types of the candidates."""
+
+
+def check_history(candidates: Candidates, rules: HistoryRules) -> CheckedHistory:
+    """Return both checked: channels and topics within the rules', caps at least -1, windows not negative.
+
+    Notes
+    -----
+    A catalog's tables are the same for chunk after chunk, and checking them cost more than a small chunk's
+    history. So what was checked is remembered, by identity, where all of its arrays are read-only.
+    """
+    known = _CHECKED.get((id(candidates), id(rules)))
+    if known is not None:
+        return known[2]
+    of_candidates = _check_candidates(candidates, rules)
+    n_types = int(of_candidates.type.max(initial=-1)) + 1
+    checked = CheckedHistory(of_candidates, _check_rules(rules, of_candidates.channel.size), n_types)
+    if not any(isinstance(table, np.ndarray) and table.flags.writeable for table in (*candidates, *rules)):
+        if len(_CHECKED) >= _MOST_CHECKED:
+            _CHECKED.clear()
+        # With the two themselves: as long as they are remembered, no others have their identities.
+        _CHECKED[id(candidates), id(rules)] = candidates, rules, checked
+    return checked
+
+
+_MOST_CHECKED: Final = 16
+_CHECKED: Final[dict[tuple[int, int], tuple[Candidates, HistoryRules, CheckedHistory]]] = {}
+
+
+def _check_candidates(candidates: Candidates, rules: HistoryRules) -> Candidates:
     """Return `candidates` checked, with channels and topics within those of the rules."""
     n_candidates = np.size(candidates.channel)
     channel = check_array("channel", candidates.channel, np.int32, (n_candidates,))
@@ -58,7 +93,7 @@ def check_candidates(candidates: Candidates, rules: HistoryRules) -> Candidates:
     return Candidates(channel, topic, kind)
 
 
-def check_rules(rules: HistoryRules, n_candidates: int) -> HistoryRules:
+def _check_rules(rules: HistoryRules, n_candidates: int) -> HistoryRules:
     """Return `rules` checked: caps at least -1, windows not negative."""
     n_channels, n_topics = np.size(rules.channel_cap), np.size(rules.topic_cap)
     checked = HistoryRules(

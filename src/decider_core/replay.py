@@ -71,7 +71,7 @@ def replayed_hits(
     caps = check_caps(caps, n_candidates, n_members)
     sets = check_array("sets", sets, np.int16, (caps.max_messages, n_members))
     check_sets(sets, n_candidates)
-    if not 1 <= n_draws <= np.iinfo(np.int32).max:
+    if not 1 <= n_draws < 1 << 31:
         raise ContractError(f"n_draws must be in [1, 2^31), got {n_draws}")
     member_keys = check_array("member_keys", member_keys, np.uint64, (n_members,))
     candidate_keys = check_array("candidate_keys", candidate_keys, np.uint64, (n_candidates,))

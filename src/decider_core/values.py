@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from decider_core.caps import LARGEST
-from decider_core.compile import F32, U8, U64, kernel
+from decider_core.compile import F32, INTERPRETED, U8, U64, kernel
 from decider_core.contracts import ContractError, check_array, check_number, check_output
 from decider_core.draws import fill_values
 from decider_core.splitmix import member_state
@@ -78,6 +78,8 @@ def check_posterior(mean: F32, sd: F32, reason: U8) -> tuple[F32, F32, U8]:
     mean = check_array("mean", mean, np.float32, (None, None))
     sd = check_array("sd", sd, np.float32, mean.shape)
     reason = check_array("reason", reason, np.uint8, mean.shape)
+    if not INTERPRETED and _usable(mean, sd, reason):
+        return mean, sd, reason
     wrong = (reason == 0) & ~(np.isfinite(mean) & np.isfinite(sd) & (sd >= 0))
     if wrong.any():
         k, r = (int(i[0]) for i in np.nonzero(wrong))
@@ -86,6 +88,17 @@ def check_posterior(mean: F32, sd: F32, reason: U8) -> tuple[F32, F32, U8]:
             f"got {mean[k, r]} and {sd[k, r]} at [{k}, {r}]"
         )
     return mean, sd, reason
+
+
+@kernel
+def _usable(mean: F32, sd: F32, reason: U8) -> bool:
+    # x - x is 0 for every finite x, and nan for nan and the infinities.
+    n_wrong = 0
+    for k in range(len(mean)):
+        for r in range(mean.shape[1]):
+            finite = (mean[k, r] - mean[k, r] == 0) & (sd[k, r] - sd[k, r] == 0)
+            n_wrong += (reason[k, r] == 0) & (not (finite & (sd[k, r] >= 0)))
+    return n_wrong == 0
 
 
 @kernel

@@ -16,6 +16,7 @@ from decider.errors import InvalidInput, NotReady
 from decider.members import Snapshot
 from decider.models import BoundModel, UpliftModel
 from decider_core.explore import explore_floor
+from decider_core.history import Candidates, SnapshotSends
 
 
 class CellOf(NamedTuple):
@@ -96,6 +97,19 @@ class Parts:
 
     experiments: Mapping[str, BoundExperiment] = field(default_factory=dict)
     """By name: requests name one in the place of a policy."""
+
+    @cached_property
+    def of_candidates(self) -> Candidates:
+        """What the candidates are to the rules of history; one object, so that it is checked once."""
+        return Candidates(self.catalog.channel, self.catalog.topic, self.catalog.type)
+
+    @cached_property
+    def snapshot_sends(self) -> SnapshotSends:
+        """The sends of the snapshot, with the catalog's codes."""
+        snapshot = self.snapshot
+        return SnapshotSends(
+            snapshot.send_offsets, snapshot.send_time_micros, snapshot.send_codes, *self.snapshot_codes
+        )
 
     def priorities_of(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """float32 [n_candidates, n] priorities of some members, for the heuristic kind."""

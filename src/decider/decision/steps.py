@@ -30,7 +30,7 @@ from decider_core import explore as core_explore
 from decider_core import reasons, values
 from decider_core.assemble import assemble as assemble_sets
 from decider_core.gains import put_drawn
-from decider_core.history import Candidates, SnapshotSends, apply_history
+from decider_core.history import apply_history
 from decider_core.permit import permit as permit_candidates
 from decider_core.random import DRAW, EPSILON, stream_key, tie_keys, uniforms
 from decider_core.score import moments_and_fatigue
@@ -89,14 +89,10 @@ def permit(question: Question, gathered: Gathered) -> Permitted:
         gathered.places, gathered.audience, gathered.consent, gathered.live,
         catalog.channel, question.channel_allowed, gathered.quiet,
     )  # fmt: skip
-    snapshot, candidates = question.parts.snapshot, Candidates(catalog.channel, catalog.topic, catalog.type)
-    before = SnapshotSends(
-        snapshot.send_offsets, snapshot.send_time_micros, snapshot.send_codes, *question.parts.snapshot_codes
-    )
     times = question.time_micros if question.times_micros is None else question.times_micros
     caps = apply_history(
-        question.rows, times, before, question.sends, question.until_sequence,
-        candidates, catalog.history_rules, max_messages, reason,
+        question.rows, times, question.parts.snapshot_sends, question.sends, question.until_sequence,
+        question.parts.of_candidates, catalog.history_rules, max_messages, reason,
     )  # fmt: skip
     return Permitted(reason, caps)
 
