@@ -8,7 +8,7 @@ import numpy as np
 
 from decider_core import reasons
 from decider_core.caps import MAX_MESSAGES, Caps
-from decider_core.compile import I16, I32, I64, U8, inline, kernel
+from decider_core.compile import I16, I64, U8, inline, kernel
 from decider_core.contracts import ContractError, check_array, check_number, check_output, check_range
 from decider_core.history_rules import EITHER as EITHER
 from decider_core.history_rules import LONGEST_SECONDS, check_history

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -128,6 +129,11 @@ class Catalog:
         """Times at which a message comes or goes, in order: between two of them the same ones are live."""
         edges = {*self.valid_from.tolist(), *self.valid_until.tolist()}
         return sorted(edges - {int(ALWAYS_FROM), int(ALWAYS_UNTIL)})
+
+    @cached_property
+    def live_between(self) -> dict[int, Array]:
+        """What :func:`live` found already, by how many of the edges had passed."""
+        return {}
 
     @cached_property
     def index_of(self) -> dict[str, int]:
@@ -262,10 +268,16 @@ def live(catalog: Catalog, time_micros: int) -> Array:
     Returns
     -------
     uint8[n_candidates]
-        0, or `NOT_LIVE`. The window is closed at `valid_from` and open at `valid_until`.
+        0, or `NOT_LIVE`; read-only. The window is closed at `valid_from` and open at `valid_until`.
     """
-    inside = (catalog.valid_from <= time_micros) & (time_micros < catalog.valid_until)
-    return np.where(inside, np.uint8(ELIGIBLE), np.uint8(NOT_LIVE))
+    between = bisect_right(catalog.validity_edges, time_micros)
+    known = catalog.live_between.get(between)
+    if known is None:
+        inside = (catalog.valid_from <= time_micros) & (time_micros < catalog.valid_until)
+        known = np.where(inside, np.uint8(ELIGIBLE), np.uint8(NOT_LIVE))
+        known.flags.writeable = False
+        catalog.live_between[between] = known
+    return known
 
 
 def quiet(catalog: Catalog, local_minutes: Array) -> Array:

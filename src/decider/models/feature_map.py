@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -155,9 +156,13 @@ class RawMap:
         numpy.ndarray
             float32 of shape [n, d].
         """
+        return standardise(x, *self._shift_and_factor, self.intercept)
+
+    @cached_property
+    def _shift_and_factor(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """What is subtracted from each feature, and what it is multiplied by."""
         inverse_scale = np.divide(1.0, self.scale, out=np.zeros_like(self.scale), where=self.scale > 0)
-        mean, inverse_scale_32 = self.mean.astype(np.float32), inverse_scale.astype(np.float32)
-        return standardise(x, mean, inverse_scale_32, self.intercept)
+        return self.mean.astype(np.float32), inverse_scale.astype(np.float32)
 
     def facts(self) -> dict[str, Any]:
         """What belongs in the manifest, as JSON values."""
