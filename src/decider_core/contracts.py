@@ -57,10 +57,11 @@ def check_array(name: str, array: Any, dtype: npt.DTypeLike, shape: Sequence[int
         and (array.shape == shape or _fits(array.shape, shape))
         and (flags := array.flags.num) & _IN_ORDER == _IN_ORDER
     ):
+        checked: npt.NDArray[Any] = array
         if flags & _WRITEABLE:
-            array = array.view()
-            array.setflags(False)  # by place, and here: a call and a name cost as much as the view
-        return array
+            checked = array.view()
+            checked.setflags(write=False)  # here, as a call costs as much as the view
+        return checked
     if not isinstance(array, np.ndarray):
         raise ContractError(f"{name} must be a NumPy array, got {type(array).__name__}")
     if array.dtype != dtype:
@@ -153,7 +154,7 @@ def _is_inside(array: npt.NDArray[Any], low: float, high: float, open_low: bool)
         return bool(low < array[()] <= high if open_low else low <= array[()] <= high)
     if INTERPRETED or array.dtype not in _RANGED or array.flags.num & _IN_ORDER != _IN_ORDER:
         return False
-    if array.flags.num & _WRITEABLE:
+    if array.flags.num & _WRITEABLE or type(array) is not np.ndarray:
         array = _read_only(array)
     return bool(_all_inside(array.reshape(-1), float(low), float(high), open_low))
 

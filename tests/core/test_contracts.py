@@ -13,6 +13,7 @@ from decider_core.contracts import (
     check_range,
     check_same_length,
 )
+from decider_core.history_rules import Candidates, HistoryRules, check_history
 
 
 def test_a_right_array_is_a_view_that_cannot_be_written():
@@ -124,3 +125,24 @@ def test_lengths_are_compared():
     assert check_same_length(a=np.zeros(3), b=np.zeros((3, 2))) == 3
     with pytest.raises(ContractError, match="a, b must have the same length, got a: 3, b: 2"):
         check_same_length(a=np.zeros(3), b=np.zeros(2))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int32, np.int64, np.float32, np.float64])
+def test_range_is_closed_for_every_dtype(dtype: type) -> None:
+    inside = np.array([[1, 2], [3, 4]], dtype)
+    check_range("p", inside, 1, 4)
+    check_range("p", inside[:, ::-1], 1, 4)
+    for low, high, found in ((2, 4, "got 1.* at .0, 0."), (1, 3, "got 4.* at .1, 1.")):
+        with pytest.raises(ContractError, match=found):
+            check_range("p", inside, low, high)
+
+
+def test_tables_that_may_change_are_checked_again() -> None:
+    codes, caps = np.zeros(1, np.int32), np.ones(1, np.int32)
+    windows = np.ones(1, np.int64)
+    rules = HistoryRules(windows, np.zeros(1, np.uint8), -1, 0, caps, windows, caps, windows)
+    candidates = Candidates(codes, codes, codes)
+    check_history(candidates, rules)
+    caps[0] = -2
+    with pytest.raises(ContractError, match="channel_cap must be in"):
+        check_history(candidates, rules)
