@@ -19,9 +19,11 @@ from decider.clock import SystemClock
 from decider.config import load_config
 from decider.errors import Conflict, InvalidInput, NotReady, Unavailable
 from decider.logbook import Logbook
+from decider.logbook.schema import EventRecord, EventType, run_id_of
 from decider.loop.loop import begin, live
 from decider.loop.spec import LoopSpec, load_loop
 from decider.models import Registry
+from decider.service.client import DeciderClient
 from tests.loop.house import TRUTH, build_house, crowd
 
 ROOT = Path(__file__).parents[2]
@@ -107,28 +109,71 @@ def test_kills_change_nothing(undisturbed: tuple[Path, list[dict[str, object]]],
     expected = result(undisturbed[0])
     directory, moments = tmp_path / "killed", random.Random(4)
     build_house(directory)
-    server = Server(directory)
+    servers = [Server(directory)]
     command = [sys.executable, "-m", "tests.loop.house", str(directory), str(N_EPOCHS)]
-    for life in range(N_KILLS):
-        loop = subprocess.Popen(command, cwd=ROOT, env=_environment(), stdout=subprocess.PIPE, text=True)
-        assert loop.stdout is not None
-        # Some epochs, of which there are enough for all five lives, and into the next.
-        for _ in range(1 + moments.randint(0, 3)):
-            assert loop.stdout.readline()
-        time.sleep(moments.uniform(0.0, 0.15))
-        loop.kill()
-        if life == 2:
-            server.end(signal.SIGKILL)
-            server = Server(directory)
-        loop.communicate()
-    done = subprocess.run(command, cwd=ROOT, env=_environment(), capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    # The kills came while there was something to kill.
-    assert 0 < len(done.stdout.splitlines()) - 1 < N_EPOCHS
-    server.end()
+    try:
+        for life in range(N_KILLS):
+            loop = subprocess.Popen(command, cwd=ROOT, env=_environment(), stdout=subprocess.PIPE, text=True)
+            assert loop.stdout is not None
+            # Some epochs, of which there are enough for all five lives, and into the next.
+            for _ in range(1 + moments.randint(0, 3)):
+                assert loop.stdout.readline()
+            time.sleep(moments.uniform(0.0, 0.15))
+            loop.kill()
+            if life == 2:
+                servers.pop().end(signal.SIGKILL)
+                servers.append(Server(directory))
+            loop.communicate()
+        done = subprocess.run(
+            command, cwd=ROOT, env=_environment(), capture_output=True, text=True, timeout=120
+        )
+        assert done.returncode == 0, done.stderr
+        # The kills came while there was something to kill.
+        assert 0 < len(done.stdout.splitlines()) - 1 < N_EPOCHS
+    finally:
+        for server in servers:
+            server.end()
     found = result(directory)
     assert found[0] == expected[0]
     assert found == expected
+
+
+def test_what_is_reported_too_late_counts_neither_now_nor_after_a_restart(tmp_path: Path) -> None:
+    versions = []
+    for restarted in (False, True):
+        directory = tmp_path / f"late-{restarted}"
+        spec = build_house(directory)
+        config = load_config(directory / "decider.toml")
+        server = Server(directory)
+        try:
+
+            def report(
+                client: DeciderClient, epoch: int, house: Path = directory, loop: LoopSpec = spec
+            ) -> None:
+                crowd(house, loop, client, epoch)
+
+            epochs = live(spec, config, SystemClock(), 3, report)
+            next(epochs), next(epochs)
+            at = int(spec.time_of(0).timestamp() * 1e6) + 3_600_000_000
+            run_id = run_id_of(spec.request_of(0))
+            late = [
+                EventRecord(
+                    event_id=f"late-{ordinal}",
+                    type=EventType.CLICKED,
+                    event_time_micros=at,
+                    decision_id=f"{run_id}-{ordinal}",
+                )
+                for ordinal in range(0, 400, 2)
+            ]
+            with DeciderClient(spec.server) as client:
+                assert client.record_events(late).new_count == len(late)
+            if restarted:
+                epochs.close()
+                epochs = live(spec, config, SystemClock(), 3, report)
+            versions.append([epoch.published for epoch in epochs][-1])
+        finally:
+            server.end()
+    assert versions[0] == versions[1] != ""
 
 
 def test_what_the_loop_refuses(tmp_path: Path) -> None:

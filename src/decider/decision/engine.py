@@ -187,6 +187,11 @@ class Engine:
         for info in self._log.segments(run_id):
             yield from remade(parts, run, self._log.read_segment(info), sends)
 
+    @property
+    def last_sequence(self) -> int:
+        """The log's last entry."""
+        return self._log.last_sequence
+
     def event_frames(self) -> Iterator[pl.DataFrame]:
         """All logged events as tables; see ``decider.logbook.Logbook.event_frames``."""
         return self._log.event_frames()

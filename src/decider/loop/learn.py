@@ -44,7 +44,7 @@ class Learner:
         self._types: dict[str, str] = {}
         self.n_rows = 0
 
-    def add(self, engine: Engine, run_id: str, now_micros: int) -> int:
+    def add(self, engine: Engine, run_id: str, now_micros: int, until_sequence: int) -> int:
         """Take a run in whose windows are closed; how many of its decisions were drawn at random.
 
         Parameters
@@ -55,6 +55,8 @@ class Learner:
             The run.
         now_micros
             By when the windows are closed.
+        until_sequence
+            Events that the log took in after this entry came too late.
 
         Raises
         ------
@@ -64,7 +66,7 @@ class Learner:
         if self._sums is not None:
             self._sums.forget(self._keep)
         n_rows = 0
-        events = _events(engine)
+        events = _events(engine, until_sequence)
         for remade in engine.remade(run_id):
             rewards = self._rewards(run_id, remade, events, now_micros)
             drawn = np.flatnonzero(remade.stratum == EXPLORE)
@@ -137,9 +139,10 @@ class Learner:
         )
 
 
-def _events(engine: Engine) -> pl.DataFrame:
+def _events(engine: Engine, until_sequence: int) -> pl.DataFrame:
     # Events that name a decision only: whoever reports to a loop has its decisions' ids.
-    frames = [frame.drop("member_id") for frame in engine.event_frames()]
+    in_time = pl.col("sequence") <= until_sequence
+    frames = [frame.drop("member_id").filter(in_time) for frame in engine.event_frames()]
     return pl.concat(frames) if frames else pl.DataFrame()
 
 

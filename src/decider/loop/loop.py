@@ -1,8 +1,9 @@
 """The closed loop, as it goes: one file, read from `live` down.
 
-Nothing is remembered but in the log and the registry. An epoch is the run of its request id; what was learned is what
-the closed epochs say, folded in their order; a model is published before the next epoch begins. So a loop that is
-killed anywhere finds where it was, and ends in the same model, bit for bit.
+An epoch is the run of its request id in the log; what was learned is what the closed epochs say, folded in their
+order; a model is published before the next epoch begins. All that is remembered besides is up to which entry of the log
+each epoch's outcomes were read, so that what is reported later changes nothing afterwards. So a loop that is killed
+anywhere finds where it was, and ends in the same model, bit for bit.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
 import numpy as np
 
 from decider.catalog import load_catalog
@@ -25,6 +27,7 @@ from decider.config import Config
 from decider.errors import Conflict, InvalidInput, NotFound, NotReady, Unavailable
 from decider.learning.r_learner import SetPosterior
 from decider.logbook import Logbook
+from decider.logbook.durable import write_sealed
 from decider.logbook.schema import run_id_of
 from decider.loop.learn import Learner
 from decider.loop.spec import LoopSpec
@@ -93,7 +96,7 @@ def live(
     """
     with _alone(spec, config), DeciderClient(spec.server, retries=False) as client:
         feature_map = _model_of(spec, config).feature_map
-        learned = _Learned(0, 0, None)
+        learned = _Learned(-1, 0, 0, None)
         number = 0
         while n_epochs is None or number < n_epochs:
             if _has_begun(spec, config, number + 1):
@@ -105,7 +108,7 @@ def live(
             if crowd is not None:
                 _patiently(spec, lambda: crowd(client, number))  # noqa: B023 - called before it moves on
             _wait_until(spec.time_of(number + 1), clock)
-            learned = _learn(spec, config, feature_map, learned, spec.time_of(number + 1))
+            learned = _learn(spec, config, feature_map, learned, number)
             version, refused = _publish(spec, client, learned)
             averages = {} if learned.posterior is None else _averages(learned.posterior)
             yield Epoch(number, sends, learned.n_closed, learned.n_rows, version, refused, averages)
@@ -188,6 +191,8 @@ def _decide(spec: LoopSpec, config: Config, client: DeciderClient, number: int) 
 
 @dataclass(frozen=True)
 class _Learned:
+    number: int
+    """The epoch after which it was learned."""
     n_closed: int
     n_rows: int
     posterior: SetPosterior | None
@@ -196,21 +201,35 @@ class _Learned:
 
 
 def _learn(
-    spec: LoopSpec, config: Config, feature_map: FeatureMap, before: _Learned, now: datetime
+    spec: LoopSpec, config: Config, feature_map: FeatureMap, before: _Learned, number: int
 ) -> _Learned:
     """Take in the epochs whose windows have closed since, each once and in order."""
-    n_closed = spec.closed_by(now)
-    if n_closed == before.n_closed:
-        return before
+    learner, n_closed = before.learner or Learner(feature_map, spec.keep, spec.reward), before.n_closed
+    if spec.closed_by(spec.time_of(number + 1)) == n_closed:
+        return replace(before, number=number)
     with engine_to_read(config) as engine:
-        learner = before.learner or Learner(feature_map, spec.keep, spec.reward)
-        now_micros = int(now.timestamp() * 1e6)
-        for epoch in range(before.n_closed, n_closed):
-            learner.add(engine, run_id_of(spec.request_of(epoch)), now_micros)
+        for each in range(before.number + 1, number + 1):
+            now = spec.time_of(each + 1)
+            newly = range(n_closed, spec.closed_by(now))
+            if newly:
+                until, n_closed = _read_until(spec, config, each, engine.last_sequence), newly.stop
+                for epoch in newly:
+                    run_id = run_id_of(spec.request_of(epoch))
+                    learner.add(engine, run_id, int(now.timestamp() * 1e6), until)
     try:
-        return _Learned(n_closed, learner.n_rows, learner.posterior(), learner)
+        return _Learned(number, n_closed, learner.n_rows, learner.posterior(), learner)
     except InvalidInput as error:
-        return _Learned(n_closed, learner.n_rows, None, learner, str(error))
+        return _Learned(number, n_closed, learner.n_rows, None, learner, str(error))
+
+
+def _read_until(spec: LoopSpec, config: Config, number: int, last_sequence: int) -> int:
+    """Up to which entry of the log outcomes were read after an epoch: noted the first time, and kept to."""
+    path = config.path("logbook").parent / f"loop-{spec.name}.json"
+    noted = msgspec.json.decode(path.read_bytes(), type=dict[str, int]) if path.exists() else {}
+    if str(number) not in noted:
+        noted[str(number)] = last_sequence
+        write_sealed(path, msgspec.json.encode(noted))
+    return noted[str(number)]
 
 
 def _publish(spec: LoopSpec, client: DeciderClient, learned: _Learned) -> tuple[str, str]:
