@@ -57,9 +57,6 @@ class Ahead:
         self._stretches: list[_Stretch] = []
         self._end = self._n_drawn = 0
 
-    def __len__(self) -> int:
-        return len(self._stretches)
-
     def add(self, chunk: ResultChunk, seen: Seen) -> None:
         """Keep one more segment, decided at the lowest price.
 

@@ -44,8 +44,8 @@ class Learner:
         self._types: dict[str, str] = {}
         self.n_rows = 0
 
-    def add(self, engine: Engine, run_id: str, now_micros: int, until_sequence: int) -> int:
-        """Take a run in whose windows are closed; how many of its decisions were drawn at random.
+    def add(self, engine: Engine, run_id: str, now_micros: int, until_sequence: int) -> None:
+        """Take a run in whose windows are closed.
 
         Parameters
         ----------
@@ -65,17 +65,13 @@ class Learner:
         """
         if self._sums is not None:
             self._sums.forget(self._keep)
-        n_rows = 0
         events = _events(engine, until_sequence)
         for remade in engine.remade(run_id):
             rewards = self._rewards(run_id, remade, events, now_micros)
             drawn = np.flatnonzero(remade.stratum == EXPLORE)
             if drawn.size:
-                sums = self._sums_for(remade.catalog)
-                sums.add(self._rows(remade, drawn, rewards[drawn], sums))
-                n_rows += drawn.size
-        self.n_rows += n_rows
-        return n_rows
+                self._sums_for(remade.catalog).add(self._rows(remade, drawn, rewards[drawn]))
+                self.n_rows += drawn.size
 
     def posterior(self) -> SetPosterior:
         """What all of it says.
@@ -125,9 +121,7 @@ class Learner:
             self._sums = self._sums.with_candidates(names, catalog.topic)
         return self._sums
 
-    def _rows(
-        self, remade: Remade, drawn: NDArray[np.intp], reward: NDArray[np.float64], sums: SetSums
-    ) -> SetRows:
+    def _rows(self, remade: Remade, drawn: NDArray[np.intp], reward: NDArray[np.float64]) -> SetRows:
         expected = _inclusion(remade, drawn)
         return SetRows(
             np.ascontiguousarray(remade.sets[:, drawn]),

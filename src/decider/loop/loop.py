@@ -28,7 +28,7 @@ from decider.errors import Conflict, InvalidInput, NotFound, NotReady, Unavailab
 from decider.learning.r_learner import SetPosterior
 from decider.logbook import Logbook
 from decider.logbook.durable import write_sealed
-from decider.logbook.schema import run_id_of
+from decider.logbook.schema import RunRecord, run_id_of
 from decider.loop.learn import Learner
 from decider.loop.spec import LoopSpec
 from decider.members import Snapshot
@@ -99,7 +99,7 @@ def live(
         learned = _Learned(-1, 0, 0, None)
         number = 0
         while n_epochs is None or number < n_epochs:
-            if _has_begun(spec, config, number + 1):
+            if _run_of(spec, config, number + 1) is not None:
                 # Its outcomes were reported and its model published: only then does the next epoch begin.
                 number += 1
                 continue
@@ -167,7 +167,8 @@ def _model_of(spec: LoopSpec, config: Config) -> UpliftModel:
 
 def _decide(spec: LoopSpec, config: Config, client: DeciderClient, number: int) -> int | None:
     """Decide for everybody, once: a run that is finished in the log is not asked for again."""
-    if _is_finished(spec, config, number):
+    run = _run_of(spec, config, number)
+    if run is not None and run.finished:
         return None
     options = BatchOptions(
         request_id=spec.request_of(number),
@@ -263,21 +264,13 @@ def _send(spec: LoopSpec, client: DeciderClient, model: UpliftModel) -> str:
     return version
 
 
-def _is_finished(spec: LoopSpec, config: Config, number: int) -> bool:
+def _run_of(spec: LoopSpec, config: Config, number: int) -> RunRecord | None:
+    """An epoch's run, as the log has it; None before it begins."""
     with Logbook.open(config.path("logbook"), read_only=True) as log:
         try:
-            return log.run(run_id_of(spec.request_of(number))).finished
+            return log.run(run_id_of(spec.request_of(number)))
         except NotFound:
-            return False
-
-
-def _has_begun(spec: LoopSpec, config: Config, number: int) -> bool:
-    with Logbook.open(config.path("logbook"), read_only=True) as log:
-        try:
-            log.run(run_id_of(spec.request_of(number)))
-        except NotFound:
-            return False
-    return True
+            return None
 
 
 def _averages(posterior: SetPosterior) -> dict[str, float]:
