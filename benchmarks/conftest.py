@@ -12,11 +12,9 @@ from decider.bench.comparison import Comparison
 
 
 @pytest.fixture
-def compare(
-    benchmark: BenchmarkFixture, capsys: pytest.CaptureFixture[str]
-) -> Callable[[Comparison], list[Row]]:
-    def run(comparison: Comparison) -> list[Row]:
-        rows = comparison.rows(Effort())
+def compare(benchmark: BenchmarkFixture, capsys: pytest.CaptureFixture[str]) -> Callable[..., list[Row]]:
+    def run(comparison: Comparison, round_seconds: float = 0.02) -> list[Row]:
+        rows = comparison.rows(Effort(), round_seconds=round_seconds)
         benchmark.group = comparison.case
         benchmark.pedantic(comparison.call, rounds=3)
         benchmark.extra_info |= {f"times {row.against}": row.ratio for row in rows}

@@ -8,6 +8,7 @@ from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 N_CANDIDATES, N_FEATURES, N_TRAINED = 32, 32, 2_000
 PROCESSES = 2
@@ -22,10 +23,12 @@ class Rival:
     ----------
     make
         Called in each process: trains, parses, and returns what decides.
+    blas_threads
+        Of each process; None leaves them as they come, which is a thread for each core in every process.
     """
 
-    def __init__(self, make: Callable[[], Callable[[], Any]]) -> None:
-        self.pool = ProcessPoolExecutor(PROCESSES, get_context("spawn"), _start, (make,))
+    def __init__(self, make: Callable[[], Callable[[], Any]], blas_threads: int | None = None) -> None:
+        self.pool = ProcessPoolExecutor(PROCESSES, get_context("spawn"), _start, (make, blas_threads))
 
     def __call__(self) -> None:
         """Decide in all processes at once."""
@@ -33,8 +36,9 @@ class Rival:
             done.result()
 
 
-def _start(make: Callable[[], Callable[[], Any]]) -> None:
+def _start(make: Callable[[], Callable[[], Any]], blas_threads: int | None) -> None:
     global _call
+    threadpool_limits(blas_threads)
     _call = make()
 
 
