@@ -10,7 +10,7 @@ import pytest
 
 from decider.cli.one import typed_id
 from decider.cli.results import ResultFile
-from decider.decision import run as runs
+from decider.decision import sizes
 from decider.errors import InvalidInput
 from tests.cli.small_house import N_MEMBERS, done, run
 
@@ -83,7 +83,7 @@ class Interrupted:
 def test_what_breaks_off_is_resumed(
     own_house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, choice: tuple[str, ...]
 ) -> None:
-    monkeypatch.setattr(runs, "SEGMENT", 1_000)
+    monkeypatch.setattr(sizes, "SEGMENT", 1_000)
     config, out = own_house / "decider.toml", tmp_path / "results.parquet"
     options = ("decide", "--config", config, "--volume", "30%", *choice)
     with monkeypatch.context() as during:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from decider.decision import run as run_module
+from decider.decision import finding, sizes
 from decider.decision.request import RunRequest
 from decider.decision.run import Run
 from decider.logbook import Logbook
@@ -24,8 +24,8 @@ def asked(request_id: str = "ahead", **options: object) -> RunRequest:
 
 @pytest.fixture(autouse=True)
 def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_module, "CHUNK", 128)
-    monkeypatch.setattr(run_module, "SEGMENT", 500)
+    monkeypatch.setattr(sizes, "CHUNK", 128)
+    monkeypatch.setattr(sizes, "SEGMENT", 500)
 
 
 def files(log: Logbook, run: Run) -> list[tuple[str, str]]:
@@ -40,7 +40,7 @@ def test_a_cut_set_is_the_one_that_is_decided_at_the_price(
     for by_cut in (True, False):
         with monkeypatch.context() as patch, world.engine(f"cut-{policy}-{by_cut}") as (engine, log):
             if not by_cut:
-                patch.setattr(Run, "_can_be_cut", lambda _: False)
+                patch.setattr(finding, "can_be_cut", lambda _: False)
             run = engine.start_run(asked(policy=policy), whole_snapshot=True)
             chunks = list(run.finish())
             found.append((chunks, run.summary, files(log, run)))

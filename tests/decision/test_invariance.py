@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from decider.decision import run as run_module
+from decider.decision import sizes
 from decider.decision.request import MemberRequest, RunRequest
 from decider.decision.result import ResultChunk
 from tests.decision.world import TIME, World
@@ -51,8 +51,8 @@ def test_chunks_order_and_threads_do_not_matter(
     shuffled = np.random.default_rng(5).permutation(ids)
     assert_same_bits(decide_all(world, policy, shuffled, [ids.size], threads=1), expected)
     for chunk, segment in ((1, 64), (7, 700), (512, 4096)):
-        monkeypatch.setattr(run_module, "CHUNK", chunk)
-        monkeypatch.setattr(run_module, "SEGMENT", segment)
+        monkeypatch.setattr(sizes, "CHUNK", chunk)
+        monkeypatch.setattr(sizes, "SEGMENT", segment)
         few = ids if chunk > 1 else ids[:300]
         some = decide_all(world, policy, few, [1, 13, 200])
         assert_same_bits(some, {name: column[..., : few.size] for name, column in expected.items()})

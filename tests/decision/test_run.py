@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from decider.decision import run as run_module
+from decider.decision import sizes
 from decider.decision.engine import Engine
 from decider.decision.replay import replay_segment
 from decider.decision.request import MemberRequest, RunRequest
@@ -28,8 +28,8 @@ def all_sets(chunks: list[ResultChunk]) -> np.ndarray:
 
 @pytest.fixture(autouse=True)
 def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_module, "CHUNK", 256)
-    monkeypatch.setattr(run_module, "SEGMENT", 1000)
+    monkeypatch.setattr(sizes, "CHUNK", 256)
+    monkeypatch.setattr(sizes, "SEGMENT", 1000)
 
 
 @pytest.mark.parametrize("policy", ["thompson", "single", "greedy", "heuristic", "epsilon"])

@@ -12,15 +12,18 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from decider.decision import sizes
 from decider.decision.ahead import Ahead
-from decider.decision.cells import cell_volumes, decide_cells, run_cells, same_cells
-from decider.decision.check import channel_mask, check_request, digest_of
-from decider.decision.chunks import decide_ahead, decide_chunk, joined, replaced
+from decider.decision.asking import Asking
+from decider.decision.cells import decide_cells, run_cells, same_cells
+from decider.decision.check import check_request, digest_of
+from decider.decision.chunks import decide_chunk, joined, replaced
 from decider.decision.exposure import Exposure, Seen
+from decider.decision.finding import Members, find_prices
 from decider.decision.frame import chunk_of_segment, segment_frame
-from decider.decision.parts import BoundExperiment, BoundPolicy, Parts
+from decider.decision.parts import Parts
 from decider.decision.ports import Log
-from decider.decision.pricing import RunPrice, Trial, decide_trial, price_rates, search_price
+from decider.decision.pricing import RunPrice
 from decider.decision.request import RunRequest
 from decider.decision.result import ResultChunk, RunSummary
 from decider.decision.run_checks import new_rows, refuse_token, resume_at
@@ -28,15 +31,6 @@ from decider.decision.stages import Question
 from decider.decision.tally import Tally
 from decider.errors import InvalidInput, Violation
 from decider.logbook.schema import RunRecord, SealedSegment, SegmentInfo, run_id_of
-
-CHUNK = 16_384
-"""Members that one call of the kernels works on."""
-SEGMENT = 65_536
-"""Members that become durable, and are answered, together."""
-AHEAD = 3
-"""Segments that are being decided while one becomes durable and is answered."""
-CHUNKS_AHEAD = 64
-"""Chunks that are being decided while one is counted for the price."""
 
 
 class Desk(NamedTuple):
@@ -71,14 +65,7 @@ class Run:
     def __init__(self, desk: Desk, request: RunRequest, whole_snapshot: bool) -> None:
         check_request(request)
         self._desk, self._request, self._whole = desk, request, whole_snapshot
-        named = desk.parts.policy_or_experiment(request.policy, request.decision_time_micros)
-        self._experiment = named if isinstance(named, BoundExperiment) else None
-        self._bound = named.bound[-1] if isinstance(named, BoundExperiment) else named
-        policy = self._bound.policy
-        self._epoch = (
-            policy.epoch_of(request.decision_time_micros) if request.epoch is None else request.epoch
-        )
-        self._allowed = channel_mask(desk.parts.catalog, request.channels)
+        self._asking = Asking.of(desk.parts, request)
         self.run_id = run_id_of(request.request_id)
         self._seen = np.zeros(desk.parts.snapshot.n_members, np.bool_)
         self._waiting: list[NDArray[np.int64]] = []
@@ -88,15 +75,14 @@ class Run:
         self._price: RunPrice | None = None
         self._ahead: Ahead | None = None
         if request.volume is None:
-            theta = policy.price if request.price is None else request.price
-            self._price = RunPrice(np.float32(theta), np.uint64(0), 0)
+            own = self._asking.bound.policy.price
+            self._price = RunPrice.at(own if request.price is None else request.price)
         self.record = self._record()
         self._logged = {} if request.dry_run else self._open()
         ends = [info.first_ordinal + info.n_rows for info in self._logged.values()]
         if self._answer_from and self._answer_from not in ends:
             refuse_token(request)
-        deciding = self._experiment.bound if self._experiment else (self._bound,)
-        self._tally = Tally(desk.parts.catalog, max(bound.max_messages for bound in deciding))
+        self._tally = Tally(desk.parts.catalog, self._asking.max_messages)
 
     @property
     def is_open(self) -> bool:
@@ -137,12 +123,12 @@ class Run:
         self._seen[rows] = True
         self._waiting.append(rows)
         self._n_added += rows.size
-        if self._price is None or sum(part.size for part in self._waiting) < SEGMENT:
+        if self._price is None or sum(part.size for part in self._waiting) < sizes.SEGMENT:
             return []
         waiting = np.concatenate(self._waiting)
-        n_full = waiting.size // SEGMENT * SEGMENT
+        n_full = waiting.size // sizes.SEGMENT * sizes.SEGMENT
         self._waiting = [waiting[n_full:]]
-        return list(self._decide(waiting[at : at + SEGMENT] for at in range(0, n_full, SEGMENT)))
+        return list(self._decide(waiting[at : at + sizes.SEGMENT] for at in range(0, n_full, sizes.SEGMENT)))
 
     def finish(self) -> Iterator[ResultChunk]:
         """Decide what is left and close the run; afterwards `summary` is there."""
@@ -153,8 +139,10 @@ class Run:
         self._waiting = [np.concatenate(self._waiting)] if self._waiting else []
         try:
             if self._price is None:
-                self._set_price(*self._find_prices())
-            yield from self._decide(self._left(SEGMENT))
+                found = find_prices(self._members())
+                self._ahead = found.ahead
+                self._set_price(found.price, found.of_cells)
+            yield from self._decide(self._left(sizes.SEGMENT))
         finally:
             if self._ahead is not None:
                 self._ahead.close()
@@ -174,17 +162,17 @@ class Run:
         self._is_open = False
 
     def _record(self) -> RunRecord:
-        parts, policy, request = self._desk.parts, self._bound.policy, self._request
-        experiment, cell = self._experiment, self._bound.cell
+        parts, request, bound = self._desk.parts, self._request, self._asking.bound
+        policy, experiment, cell = bound.policy, self._asking.experiment, bound.cell
         return RunRecord(
             run_id=self.run_id,
             request_id=request.request_id,
             request_digest=digest_of(request, whole_snapshot=self._whole),
             decision_time_micros=request.decision_time_micros,
-            epoch=self._epoch,
+            epoch=self._asking.epoch,
             policy=policy.name if experiment is None else experiment.name,
-            policy_version=self._bound.policy_version if experiment is None else experiment.version,
-            model_version=self._bound.model_version if experiment is None else "",
+            policy_version=bound.policy_version if experiment is None else experiment.version,
+            model_version=bound.model_version if experiment is None else "",
             snapshot_version=parts.snapshot.version,
             catalog_version=parts.catalog.version,
             candidates=[candidate.id for candidate in parts.catalog.candidates],
@@ -228,102 +216,15 @@ class Run:
             for at in range(0, rows.size, size):
                 yield rows[at : at + size]
 
-    def _question(self, rows: NDArray[np.int64], seen: Seen, price: RunPrice | None = None) -> Question:
-        """What is asked for `rows`: at the run's price, or at a trial price without propensities."""
-        at = price or self._price
-        assert at is not None
-        return Question(
-            parts=self._desk.parts,
-            bound=self._bound,
-            rows=rows,
-            time_micros=self._request.decision_time_micros,
-            epoch=self._epoch,
-            channel_allowed=self._allowed,
-            theta=at.theta,
-            tie_cut=at.tie_cut,
-            sends=seen.sends,
-            until_sequence=seen.until_sequence,
-            with_propensities=price is None and not self._request.defer_propensities,
-        )
+    def _question(self, rows: NDArray[np.int64], seen: Seen) -> Question:
+        """What is asked for `rows`, at the run's price."""
+        assert self._price is not None
+        deferred = self._request.defer_propensities
+        return self._asking.question(rows, seen, self._price, with_propensities=not deferred)
 
-    def _find_prices(self) -> tuple[RunPrice, list[RunPrice]]:
-        """The price of the run, and that of each cell where it runs an experiment.
-
-        Each cell has its members' part of the volume: a common one would let the policy that promises most take
-        the others' sends, and what one cell does would depend on the others.
-        """
-        assert self._request.volume is not None
-        if self._experiment is None:
-            return self._find_price(self._bound, self._request.volume, None), []
-        policies, codes = self._experiment.bound, self._experiment.codes
-        volumes = cell_volumes(self._request.volume, len(policies), codes, self._left(SEGMENT))
-        found = [
-            self._find_price(bound, volume, code) if volume is not None else RunPrice.at(bound.policy.price)
-            for code, (bound, volume) in enumerate(zip(policies, volumes, strict=True))
-        ]
-        return found[-1], found
-
-    def _find_price(self, bound: BoundPolicy, volume: int, cell: int | None) -> RunPrice:
-        """The first pass: every marginal gain above the floor, and from them the price."""
-        floor = RunPrice.at(bound.policy.price)
-        if cell is None and self._can_be_cut():
-            return self._price_ahead(floor)
-        seen = self._observe(np.zeros(0, np.int64))
-
-        def rows_of_cell() -> Iterator[NDArray[np.int64]]:
-            for rows in self._left(CHUNK):
-                mine = rows if self._experiment is None else rows[self._experiment.codes[rows] == cell]
-                if mine.size:
-                    yield mine
-
-        def decide_at(price: RunPrice) -> Iterator[Trial]:
-            # A bounded number under way: a chunk that waits to be counted holds all its pairs.
-            under_way: deque[Future[Trial]] = deque()
-            for rows in rows_of_cell():
-                question = replace(self._question(rows, seen, price), bound=bound)
-                under_way.append(self._desk.pool.submit(decide_trial, question))
-                if len(under_way) > CHUNKS_AHEAD:
-                    yield under_way.popleft().result()
-            while under_way:
-                yield under_way.popleft().result()
-
-        costs = self._desk.parts.catalog.cost
-        find = price_rates if (costs == costs[0]).all() else search_price
-        return find(decide_at, self._desk.parts, bound, self._epoch, volume, floor)
-
-    def _can_be_cut(self) -> bool:
-        """Whether a set at the price is the beginning of the set at the lowest, its propensity the same."""
-        costs, kind = self.parts.catalog.cost, self._bound.policy.kind
-        by_draws = kind == "thompson" and not self._request.defer_propensities
-        return bool(
-            (costs == costs[0]).all() and costs[0] > 0.0 and kind != "epsilon_greedy" and not by_draws
-        )
-
-    def _price_ahead(self, floor: RunPrice) -> RunPrice:
-        """Decide everything at the lowest price, keep it on disk, and find the price."""
-        assert self._request.volume is not None
-        ahead = Ahead(self._desk.log.directory, self.parts, self._bound, self._epoch)
-        self._ahead, under_way = ahead, deque[_Segment]()
-
-        def keep(segment: _Segment) -> None:
-            ahead.add(joined([future.result() for future in segment.chunks]), segment.seen)
-
-        ordinal = 0
-        for rows in self._left(SEGMENT):
-            seen = self._observe(rows)
-            chunks = [
-                self._desk.pool.submit(
-                    decide_ahead, self._question(rows[at : at + CHUNK], seen, floor), ordinal + at
-                )
-                for at in range(0, rows.size, CHUNK)
-            ]
-            under_way.append(_Segment(rows, seen, None, chunks))
-            ordinal += rows.size
-            if len(under_way) > AHEAD:
-                keep(under_way.popleft())
-        while under_way:
-            keep(under_way.popleft())
-        return ahead.price(self._request.volume, floor, lambda: self._left(SEGMENT))
+    def _members(self) -> Members:
+        """What pricing goes through."""
+        return Members(self._asking, self._left, self._observe, self._desk.pool, self._desk.log.directory)
 
     def _observe(self, rows: NDArray[np.int64]) -> Seen:
         """The history as the run found it: so a run that was broken off and goes on decides the same."""
@@ -349,7 +250,7 @@ class Run:
             for rows in segments:
                 under_way.append(self._begin(rows, ordinal))
                 ordinal += rows.size
-                if len(under_way) > AHEAD:
+                if len(under_way) > sizes.AHEAD:
                     yield from self._complete(under_way.popleft())
             while under_way:
                 yield from self._complete(under_way.popleft())
@@ -372,11 +273,11 @@ class Run:
         submit = self._desk.pool.submit
         if self._ahead is not None:
             assert self._price is not None
-            made = submit(self._cut_and_seal, self._ahead, ordinal // SEGMENT, rows, self._price)
+            made = submit(self._cut_and_seal, self._ahead, ordinal // sizes.SEGMENT, rows, self._price)
             return _Segment(rows, seen, None, [], made)
-        starts = range(0, rows.size, CHUNK)
+        starts = range(0, rows.size, sizes.CHUNK)
         chunks = [
-            submit(self._decide_chunk, self._question(rows[at : at + CHUNK], seen), ordinal + at)
+            submit(self._decide_chunk, self._question(rows[at : at + sizes.CHUNK], seen), ordinal + at)
             for at in starts
         ]
         # It comes after its chunks in the queue of the threads: so it waits for none that has not begun.
@@ -389,9 +290,9 @@ class Run:
         return chunk, seen, None if self._request.dry_run else self._seal(chunk)
 
     def _decide_chunk(self, question: Question, first_ordinal: int) -> ResultChunk:
-        if self._experiment is None:
+        if self._asking.experiment is None:
             return decide_chunk(question, first_ordinal)
-        return decide_cells(question, self._experiment, self.record.cells, first_ordinal)
+        return decide_cells(question, self._asking.experiment, self.record.cells, first_ordinal)
 
     def _cut_and_seal(
         self, ahead: Ahead, place: int, rows: NDArray[np.int64], price: RunPrice

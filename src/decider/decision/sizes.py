@@ -1,0 +1,12 @@
+"""How many members a run works on at once. No decision depends on these."""
+
+from __future__ import annotations
+
+CHUNK = 16_384
+"""Members that one call of the kernels works on."""
+SEGMENT = 65_536
+"""Members that become durable, and are answered, together."""
+AHEAD = 3
+"""Segments that are being decided while one becomes durable and is answered."""
+CHUNKS_AHEAD = 64
+"""Chunks that are being decided while one is counted for the price."""
