@@ -31,6 +31,7 @@ from decider_core.contracts import (
     check_range,
     check_same_length,
 )
+from decider_core.expectation import expected_value
 from decider_core.random import BOOTSTRAP, stream_key
 from decider_core.resample import BLOCK, Workspace, _add_block, workspace
 
@@ -309,7 +310,7 @@ def _off_policy_actions(
             good = propensity[row] > 0.0 and propensity[row] <= 1.0 and abs(reward[row]) < np.inf
             if not (good and arm[row] >= 0 and arm[row] < n_actions):
                 return row
-            dm, total, n_wrong = _dot(target[row], q_hat[row])
+            dm, total, n_wrong = expected_value(target, q_hat, row)
             if n_wrong > 0 or abs(total - 1.0) > SUM_TOLERANCE:
                 return row
             weight = target[row, arm[row]] / propensity[row]
@@ -336,29 +337,3 @@ def _put(
     space.values[DOUBLY_ROBUST - 1, i] = dm + weight * (reward - q_logged)
     extremes[0] += weight * weight
     extremes[1] = max(extremes[1], weight)
-
-
-@kernel
-def _dot(chances: F32, q: F32) -> tuple[float, float, int]:
-    # sum(chances q), sum(chances), and how many q are not finite or chances not in [0, 1]. Four sums of each
-    # kind, since the additions of a single one would wait for one another.
-    n = chances.size
-    d0, d1, d2, d3 = 0.0, 0.0, 0.0, 0.0
-    s0, s1, s2, s3 = 0.0, 0.0, 0.0, 0.0
-    n_wrong = 0
-    for k in range(0, n - 3, 4):
-        d0 += np.float64(chances[k]) * np.float64(q[k])
-        d1 += np.float64(chances[k + 1]) * np.float64(q[k + 1])
-        d2 += np.float64(chances[k + 2]) * np.float64(q[k + 2])
-        d3 += np.float64(chances[k + 3]) * np.float64(q[k + 3])
-        s0 += np.float64(chances[k])
-        s1 += np.float64(chances[k + 1])
-        s2 += np.float64(chances[k + 2])
-        s3 += np.float64(chances[k + 3])
-    for k in range(n - n % 4, n):
-        d0 += np.float64(chances[k]) * np.float64(q[k])
-        s0 += np.float64(chances[k])
-    for k in range(n):
-        n_wrong += q[k] - q[k] != np.float32(0.0)
-        n_wrong += not (chances[k] >= np.float32(0.0) and chances[k] <= np.float32(1.0))
-    return (d0 + d1) + (d2 + d3), (s0 + s1) + (s2 + s3), n_wrong

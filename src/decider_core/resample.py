@@ -5,47 +5,31 @@ it: the bootstrap over members in its streaming form [1]_. A count is a pure fun
 member), so it does not depend on how rows are cut into chunks, and whatever is resampled with one seed is
 resampled alike: the resamples of a difference are the differences of the resamples.
 
-The number behind the count of resample b is ``(second * b + first) mod 2^32``, of which the upper 16 bits are
-kept; `first` and `second` are the halves of the member's keyed 64 bits. That is the multiply-shift scheme of
-[2]_ (theorem 4): over the member's bits, the kept bits of any two resamples below 2^17 are independent and
-uniform. So any two resamples are independent, members are independent of one another, and an empirical
-variance or quantile over resamples has the mean and the variance that it has over independent ones.
+How counts are made from a member's bits: :mod:`decider_core.poisson`.
 
 References
 ----------
 .. [1] Chamandy, Muralidharan, Najmi, Naidu, "Estimating uncertainty for massive data streams", 2012.
-.. [2] Dietzfelbinger, "Universal hashing and k-wise independent random variables via integer arithmetic
-       without primes", STACS 1996.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Final, NamedTuple
 
 import numpy as np
 
-from decider_core.compile import F32, F64, U32, U64, fma, inline, kernel
+from decider_core.compile import F32, F64, U32, U64, kernel
 from decider_core.contracts import ContractError, check_array, check_finite
+from decider_core.poisson import COLUMNS, LANES, add_counted, add_counted_1, add_counted_3, poisson_count
 from decider_core.random import BOOTSTRAP, stream_key
 from decider_core.splitmix import member_state
 
 MOST_RESAMPLES: Final = 1 << 17
 
-ROWS: Final = 8
-"""Rows whose counts are made before they are used: each sum is read and written once for all of them."""
 BLOCK: Final = 256
-"""Rows added up in float32 before they join a float64 sum. A multiple of ROWS."""
-_LANES: Final = 16
-
-# Where a 16-bit number passes P(count <= k): the tails P(count > k) in units of 2^-16, rounded, the last
-# taking all that is beyond it. They add up to 2^16, so the mean is 1 exactly; the variance is 1 - 6e-5.
-_TAILS: Final = tuple(
-    round((1.0 - sum(math.exp(-1.0) / math.factorial(i) for i in range(k + 1))) * 2**16) for k in range(6)
-)
-_TAIL_0, _TAIL_1, _TAIL_2, _TAIL_3, _TAIL_4, _TAIL_5, _TAIL_6 = (
-    np.uint32((2**16 - tail) << 16) for tail in (*_TAILS, 2**16 - sum(_TAILS))
-)
+"""Rows added up in float32 before they join a float64 sum."""
+_AT_ONCE: Final = 8
+"""Sums that a loop keeps side by side, since the additions of a single one would wait for one another."""
 
 
 class ResampledSums(NamedTuple):
@@ -135,27 +119,24 @@ class Workspace(NamedTuple):
 
     Parameters
     ----------
-    lanes : u32[n_lanes]
-        The resamples' numbers, padded to whole vectors.
     values : f64[n_columns, BLOCK]
         The rows of a block, to be filled by the caller.
     keys : u64[BLOCK]
         Their members.
+    bits : u32[2, BLOCK]
+        Their members' bits.
     scaled : f32[n_columns, BLOCK]
-        The same, centred and scaled.
-    counts : f32[ROWS, n_lanes]
-        Counts of a few rows.
+        The values, centred and scaled.
     part : f32[1 + n_columns, n_lanes]
-        Sums over the block.
+        Sums over the block; the resamples are padded to whole vectors.
     resampled : f64[1 + n_columns, n_lanes]
         Sums over all blocks.
     """
 
-    lanes: U32
     values: F64
     keys: U64
+    bits: U32
     scaled: F32
-    counts: F32
     part: F32
     resampled: F64
 
@@ -167,13 +148,12 @@ class Workspace(NamedTuple):
 def workspace(n_columns: int, n_resamples: int) -> Workspace:
     """Allocate what a pass over rows needs, whatever their number."""
     _check_resamples(n_resamples)
-    n_lanes = -(-n_resamples // _LANES) * _LANES
+    n_lanes = -(-n_resamples // LANES) * LANES
     return Workspace(
-        np.arange(n_lanes, dtype=np.uint32),
         np.zeros((n_columns, BLOCK)),
         np.zeros(BLOCK, np.uint64),
+        np.zeros((2, BLOCK), np.uint32),
         np.zeros((n_columns, BLOCK), np.float32),
-        np.zeros((ROWS, n_lanes), np.float32),
         np.zeros((1 + n_columns, n_lanes), np.float32),
         np.zeros((1 + n_columns, n_lanes)),
     )
@@ -200,36 +180,35 @@ def _resample(columns: F64, member_keys: U64, stream: np.uint64, space: Workspac
 def _add_block(n: int, stream: np.uint64, space: Workspace, totals: F64) -> None:
     # Adds the first n rows of space.values to totals and to every resample.
     n_columns = space.values.shape[0]
-    n_lanes = space.lanes.size
-    n_padded = (n + ROWS - 1) // ROWS * ROWS
-    for c in range(n_columns):
-        total = 0.0
-        for i in range(n):
-            total += space.values[c, i]
-        totals[c] += total
-    if n_lanes == 0:
-        return
-    space.part[:] = np.float32(0.0)
+    n_lanes = space.part.shape[1]
     means, scales = np.empty(n_columns), np.empty(n_columns)
     for c in range(n_columns):
-        mean, largest = 0.0, 0.0
+        total = _total(space.values[c], n)
+        totals[c] += total
+        means[c] = total / n
+    if n_lanes == 0:
+        return
+    for i in range(n):
+        state = member_state(stream, space.keys[i])
+        space.bits[0, i] = np.uint32(state & np.uint64(0xFFFFFFFF))
+        space.bits[1, i] = np.uint32(state >> np.uint64(32))
+    for c in range(n_columns):
+        scales[c] = _farthest(space.values[c], n, means[c])
+        inverse = 1.0 / scales[c] if scales[c] > 1e-300 else 0.0
         for i in range(n):
-            mean += space.values[c, i] / n
-        for i in range(n):
-            largest = max(largest, abs(space.values[c, i] - mean))
-        inverse = 1.0 / largest if largest > 1e-300 else 0.0
-        for i in range(n):
-            space.scaled[c, i] = np.float32((space.values[c, i] - mean) * inverse)
-        for i in range(n, n_padded):
-            space.scaled[c, i] = np.float32(0.0)
-        means[c], scales[c] = mean, largest
-    for start in range(0, n_padded, ROWS):
-        for r in range(ROWS):
-            if start + r < n:
-                _fill_counts(member_state(stream, space.keys[start + r]), space.lanes, space.counts[r])
-            else:
-                space.counts[r] = np.float32(0.0)
-        _add_rows(start, space.counts, space.scaled, space.part)
+            space.scaled[c, i] = np.float32((space.values[c, i] - means[c]) * inverse)
+    done = 0
+    while done < n_columns:
+        # Counts are made again for the columns that the registers have no room for.
+        if n_columns - done >= COLUMNS:
+            add_counted(space.bits, space.scaled, space.part, done, n)
+            done += COLUMNS
+        elif n_columns - done >= 3:
+            add_counted_3(space.bits, space.scaled, space.part, done, n)
+            done += 3
+        else:
+            add_counted_1(space.bits, space.scaled, space.part, done, n)
+            done += 1
     for b in range(n_lanes):
         space.resampled[0, b] += space.part[0, b]
     for c in range(n_columns):
@@ -239,23 +218,29 @@ def _add_block(n: int, stream: np.uint64, space: Workspace, totals: F64) -> None
 
 
 @kernel
-def _add_rows(start: int, counts: F32, scaled: F32, part: F32) -> None:
-    for b in range(part.shape[1]):
-        few = (counts[0, b] + counts[1, b]) + (counts[2, b] + counts[3, b])
-        part[0, b] += few + ((counts[4, b] + counts[5, b]) + (counts[6, b] + counts[7, b]))
-    for c in range(scaled.shape[0]):
-        v = scaled[c, start : start + ROWS]
-        v0, v1, v2, v3, v4, v5, v6, v7 = v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7]
-        sums = part[1 + c]
-        for b in range(sums.size):
-            total = fma(counts[0, b], v0, sums[b])
-            total = fma(counts[1, b], v1, total)
-            total = fma(counts[2, b], v2, total)
-            total = fma(counts[3, b], v3, total)
-            total = fma(counts[4, b], v4, total)
-            total = fma(counts[5, b], v5, total)
-            total = fma(counts[6, b], v6, total)
-            sums[b] = fma(counts[7, b], v7, total)
+def _total(values: F64, n: int) -> float:
+    sums = np.zeros(_AT_ONCE)
+    whole = n - n % _AT_ONCE
+    for start in range(0, whole, _AT_ONCE):
+        for lane in range(_AT_ONCE):
+            sums[lane] += values[start + lane]
+    for i in range(whole, n):
+        sums[i - whole] += values[i]
+    total = ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]))
+    return float(total)
+
+
+@kernel
+def _farthest(values: F64, n: int, mean: float) -> float:
+    # The largest distance from the mean.
+    largest = np.zeros(_AT_ONCE)
+    whole = n - n % _AT_ONCE
+    for start in range(0, whole, _AT_ONCE):
+        for lane in range(_AT_ONCE):
+            largest[lane] = max(largest[lane], abs(values[start + lane] - mean))
+    for i in range(whole, n):
+        largest[i - whole] = max(largest[i - whole], abs(values[i] - mean))
+    return float(largest.max())
 
 
 @kernel
@@ -264,25 +249,4 @@ def _poisson_counts(member_keys: U64, stream: np.uint64, counts: F32) -> None:
         state = member_state(stream, member_keys[i])
         first, second = np.uint32(state & np.uint64(0xFFFFFFFF)), np.uint32(state >> np.uint64(32))
         for b in range(counts.shape[0]):
-            counts[b, i] = _poisson(np.uint32(first + np.uint32(second * np.uint32(b))))
-
-
-@inline
-def _fill_counts(state: np.uint64, lanes: U32, counts: F32) -> None:
-    first, second = np.uint32(state & np.uint64(0xFFFFFFFF)), np.uint32(state >> np.uint64(32))
-    for b in range(lanes.size):
-        counts[b] = _poisson(np.uint32(first + np.uint32(second * lanes[b])))
-
-
-@inline
-def _poisson(x: np.uint32) -> np.float32:
-    # The thresholds' lower 16 bits are zero, so only the upper 16 of x decide.
-    one, zero = np.int32(1), np.int32(0)
-    count = one if x >= _TAIL_0 else zero
-    count = np.int32(count + (one if x >= _TAIL_1 else zero))
-    count = np.int32(count + (one if x >= _TAIL_2 else zero))
-    count = np.int32(count + (one if x >= _TAIL_3 else zero))
-    count = np.int32(count + (one if x >= _TAIL_4 else zero))
-    count = np.int32(count + (one if x >= _TAIL_5 else zero))
-    count = np.int32(count + (one if x >= _TAIL_6 else zero))
-    return np.float32(count)
+            counts[b, i] = poisson_count(np.uint32(first + np.uint32(second * np.uint32(b))))

@@ -8,8 +8,9 @@ import numpy as np
 
 from decider_core.compile import F32, F64, U32, U64, inline, kernel
 from decider_core.contracts import check_array, check_finite
+from decider_core.poisson import fill_counts
 from decider_core.random import BOOTSTRAP, stream_key
-from decider_core.resample import _check_resamples, _fill_counts
+from decider_core.resample import _check_resamples
 from decider_core.splitmix import member_state
 
 AUTOC: Final = 0
@@ -76,7 +77,7 @@ def _curve_areas(
 ) -> None:
     # Rows of sums: N, S, sum of count S / N, sum of count S, sum of count N.
     for i in range(effect.size):
-        _fill_counts(member_state(stream, member_keys[i]), lanes, counts)
+        fill_counts(member_state(stream, member_keys[i]), lanes, counts)
         counts[counts.size - 1] = np.float32(1.0)
         for b in range(counts.size):
             _add(np.float64(counts[b]), effect[i], b, sums)

@@ -83,6 +83,22 @@ def look_up(builder: Any, table: Sequence[float], places: Value) -> Value:
     return found
 
 
+def look_up_words(builder: Any, table: Sequence[int], places: Value) -> Value:
+    """Return ``table[place & 31]`` of every place of a vector of words; needs AVX-512."""
+    first, second = table[:VECTOR], table[VECTOR:]
+    return call_named(builder, "llvm.x86.avx512.vpermi2var.d.512", numbers(first), places, numbers(second))
+
+
+def leading_zeros(builder: Any, words: Value) -> Value:
+    """Return the number of leading zeros of every word, none of which is 0."""
+    truth = ir.IntType(1)
+    name = f"llvm.ctlz.v{VECTOR}i32"
+    known = builder.module.globals
+    kind = ir.FunctionType(WORDS, [WORDS, truth])
+    function = known[name] if name in known else ir.Function(builder.module, kind, name)
+    return builder.call(function, [words, ir.Constant(truth, 1)])
+
+
 def call_named(builder: Any, name: str, *vectors: Value) -> Value:
     """Call a function of LLVM that takes vectors and gives one like the first, by its whole name."""
     known, kind = (
@@ -99,6 +115,11 @@ def splat(builder: Any, number: Value) -> Value:
     first = builder.insert_element(ir.Constant(kind, ir.Undefined), number, ir.Constant(WORD, 0))
     everywhere = ir.Constant(ir.VectorType(WORD, VECTOR), [0] * VECTOR)
     return builder.shuffle_vector(first, ir.Constant(kind, ir.Undefined), everywhere)
+
+
+def numbers(words: Sequence[int]) -> Value:
+    """Return a vector of constant words."""
+    return ir.Constant(WORDS, [int(word) for word in words])
 
 
 def constants(kind: Any, number: float) -> Value:

@@ -133,7 +133,9 @@ def test_the_law_has_mean_one():
     assert sum(naive.tails()) == 65536
 
 
-@pytest.mark.parametrize(("n_rows", "n_columns"), [(1, 1), (7, 2), (8, 3), (257, 1), (600, 2)])
+@pytest.mark.parametrize(
+    ("n_rows", "n_columns"), [(1, 1), (7, 2), (8, 3), (257, 1), (600, 2), (30, 12), (30, 14)]
+)
 def test_resampled_columns_equal_their_definition(n_rows, n_columns):
     g = np.random.default_rng(n_rows)
     # A large mean beside a small spread, which float32 alone would lose.
@@ -182,7 +184,7 @@ def actions(seed, n=N_ROWS, n_actions=7):
     }
 
 
-@pytest.mark.parametrize("n_actions", [1, 3, 4, 32])
+@pytest.mark.parametrize("n_actions", [1, 3, 4, 16, 32, 37])
 def test_sums_over_actions_equal_their_definition(n_actions):
     rows = actions(1, n=30, n_actions=n_actions)
     totals, resampled, squares, largest = naive.off_policy_actions(*rows.values(), n_resamples=3, seed=2)
@@ -213,6 +215,27 @@ def test_an_action_row_that_breaks_a_rule_is_named(name, place, value, text):
     rows[name][place] = value
     with pytest.raises(ContractError, match=text):
         off_policy_actions(**rows, n_resamples=1, seed=0)
+
+
+@pytest.mark.parametrize("place", [0, 15, 16, 31, 32, 36])
+def test_a_wrong_number_is_found_wherever_it_stands(place):
+    for name, value in (("q_hat", np.nan), ("q_hat", -np.inf), ("target", np.nan), ("target", 1.5)):
+        rows = actions(2, n_actions=37)
+        rows[name][3, place] = value
+        with pytest.raises(ContractError, match=rf"{name} must be .*\[{place}\] of row 3"):
+            off_policy_actions(**rows, n_resamples=1, seed=0)
+
+
+@pytest.mark.skipif(INTERPRETED, reason="there is one form of the count then")
+def test_sums_count_as_single_counts_do_at_every_number():
+    # Summed counts come from vectors of resamples, single ones from one number at a time: over 64 members of
+    # 2^13 resamples each, all of the 2^16 numbers that decide are among them but for a few (e^-8 of them).
+    keys = np.arange(64, dtype=np.uint64)
+    counts = poisson_counts(keys, 2**13, 9)
+    for place, key in enumerate(keys):
+        alone = resample_sums(np.ones((1, 1)), keys[place : place + 1], 2**13, 9)
+        np.testing.assert_array_equal(alone.counts, counts[:, place], err_msg=str(key))
+    assert counts.max() == 7
 
 
 def test_resamples_spread_as_the_estimate_does():
