@@ -8,52 +8,12 @@ import polars as pl
 import pytest
 
 from decider.experiments import load_experiment
+from tests.cli.experiment_files import FEWER, TRIAL
 from tests.cli.small_house import N_MEMBERS, done, run, trial
 
-TEXT = """
-name = "fewer"
-salt = "one"
-start = 2026-01-05T00:00:00Z
-end = 2026-03-30T00:00:00Z
-control = "today"
-holdout = 0.1
-first_look = 50
-[[cell]]
-name = "today"
-policy = "heuristic"
-share = 0.5
-[[cell]]
-name = "few"
-policy = "greedy"
-share = 0.5
-[[metric]]
-name = "plays"
-role = "primary"
-events = { played = 1.0 }
-"""
-
-ARMS_TEXT = """
-name = "trial"
-salt = "none"
-start = 2026-01-05T00:00:00Z
-end = 2026-03-30T00:00:00Z
-control = "none"
-[[cell]]
-name = "none"
-policy = "nothing"
-share = {share}
-[[cell]]
-name = "mens"
-policy = "mens"
-share = 0.3333333333333333
-[[cell]]
-name = "womens"
-policy = "womens"
-share = {rest}
-[[metric]]
-name = "visit"
-role = "primary"
-covariate = "recency"
+ARMS = (
+    TRIAL
+    + """
 [[metric]]
 name = "spend per visit"
 column = "spend"
@@ -62,16 +22,20 @@ per_column = "visit"
 name = "visits"
 column = "visit"
 """
+)
 
 
-def written(folder: Path, text: str = TEXT) -> Path:
+def written(folder: Path, text: str = FEWER) -> Path:
     path = folder / "experiment.toml"
     path.write_text(text)
     return path
 
 
 def of_arms(folder: Path, share: float = 1 / 3) -> Path:
-    return written(folder, ARMS_TEXT.format(share=share, rest=2 / 3 - share))
+    none, rest = f"share = {1 / 3}", f"share = {1 - 1 / 3 - 1 / 3}"
+    assert rest in ARMS
+    text = ARMS.replace(none, f"share = {share}", 1).replace(rest, f"share = {2 / 3 - share}")
+    return written(folder, text)
 
 
 def test_check(house: Path, tmp_path: Path) -> None:
@@ -95,7 +59,7 @@ def test_check(house: Path, tmp_path: Path) -> None:
     ],
 )
 def test_check_refuses(house: Path, tmp_path: Path, old: str, new: str, text: str) -> None:
-    answer = run("experiment", "check", written(tmp_path, TEXT.replace(old, new)), "--config",
+    answer = run("experiment", "check", written(tmp_path, FEWER.replace(old, new)), "--config",
                  house / "decider.toml", "--json")  # fmt: skip
     assert answer.code == 2
     assert text in answer.error["message"]
@@ -156,7 +120,7 @@ def test_read_refuses(house: Path, tmp_path: Path, more: list[str], text: str) -
 def test_from_decisions_to_a_look(own_house: Path) -> None:
     config = ["--config", own_house / "decider.toml"]
     (own_house / "experiments").mkdir()
-    path = written(own_house / "experiments", TEXT)
+    path = written(own_house / "experiments", FEWER)
     decided = done(
         "decide", "--policy", "fewer", "--time", "2026-01-06T09:00:00Z", "--request-id", "r1", *config
     )
@@ -170,6 +134,6 @@ def test_from_decisions_to_a_look(own_house: Path) -> None:
     assert tests["delivered"]["untold"] == "no event says that anything was delivered"
     assert shown["comparisons"][0]["effect"]["refused"].startswith("nothing varies")
     assert done("log", "replay", *config)["different"] == []
-    path.write_text(TEXT.replace('salt = "one"', 'salt = "two"'))
+    path.write_text(FEWER.replace('salt = "one"', 'salt = "two"'))
     changed = run("experiment", "read", own_house / "logbook", "--experiment", path, *config, "--json")
     assert (changed.code, "changed while it ran" in changed.error["message"]) == (2, True)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.experiment_files import TRIAL
 from tests.cli.small_house import done, run
-from tests.reporting.small_report import EXPERIMENT
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_without_a_model_or_a_run_it_shows_what_there_is(mine: Path, tmp_path: P
 
 
 def test_an_experiment_is_read_into_it(mine: Path, tmp_path: Path) -> None:
-    (tmp_path / "trial.toml").write_text(EXPERIMENT)
+    (tmp_path / "trial.toml").write_text(TRIAL)
     out = tmp_path / "r.html"
     done(*options(mine, "--out", out, "--experiment", f"{tmp_path / 'trial.toml'}={mine / 'feedback'}"))
     assert "mens less none" in out.read_text("utf-8")

@@ -12,22 +12,7 @@ from decider.errors import InvalidInput
 from decider.experiments import load_experiment, load_experiments
 from decider.experiments.load import check_experiment
 from decider.experiments.spec import Cell, Guardrail, LongTerm, Metric
-
-TEXT = """
-name = "fewer"
-salt = "2026-q1"
-start = 2026-01-05T00:00:00Z
-end = 2026-03-30T00:00:00Z
-control = "today"
-[[cell]]
-name = "today"
-policy = "heuristic"
-share = 0.5
-[[cell]]
-name = "few"
-policy = "random"
-share = 0.5
-"""
+from tests.cli.experiment_files import FEWER
 
 
 def written(tmp_path: Path, text: str, name: str = "one.toml") -> Path:
@@ -37,9 +22,9 @@ def written(tmp_path: Path, text: str, name: str = "one.toml") -> Path:
 
 
 def test_it_is_read(tmp_path):
-    found = load_experiment(written(tmp_path, TEXT))
+    found = load_experiment(written(tmp_path, FEWER))
     assert found.cell_names == ("holdout", "today", "few")
-    assert found.shares == (0.0, 0.5, 0.5)
+    assert found.shares == (0.1, 0.45, 0.45)
     assert found.decision_micros == found.end_micros == 1_774_828_800_000_000
     assert load_experiments(tmp_path) == {"fewer": found}
     assert load_experiments(tmp_path / "nowhere") == {}
@@ -114,8 +99,8 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
     with pytest.raises(InvalidInput, match="must be a readable file"):
         load_experiment(tmp_path / "none.toml")
     with pytest.raises(InvalidInput, match="unknown field `colour`"):
-        load_experiment(written(tmp_path, TEXT.replace("salt", "colour")))
-    written(tmp_path, TEXT)
-    written(tmp_path, TEXT, "two.toml")
+        load_experiment(written(tmp_path, FEWER.replace("salt", "colour")))
+    written(tmp_path, FEWER)
+    written(tmp_path, FEWER, "two.toml")
     with pytest.raises(InvalidInput, match=r"experiment.name must be unique in .*, got 'fewer'"):
         load_experiments(tmp_path)

@@ -14,32 +14,8 @@ from decider.reporting import Report, gather
 from decider.reporting.sections.decided import RunView
 from decider.reporting.sections.experiments import experiment_section
 from decider.reporting.sections.posteriors import Version
+from tests.cli.experiment_files import TRIAL
 from tests.cli.small_house import make_feedback
-
-EXPERIMENT = """
-name = "trial"
-salt = "none"
-start = 2026-01-05T00:00:00Z
-end = 2026-03-30T00:00:00Z
-control = "none"
-first_look = 50
-[[cell]]
-name = "none"
-policy = "nothing"
-share = 0.3333333333333333
-[[cell]]
-name = "mens"
-policy = "mens"
-share = 0.3333333333333333
-[[cell]]
-name = "womens"
-policy = "womens"
-share = 0.3333333333333334
-[[metric]]
-name = "visit"
-role = "primary"
-covariate = "recency"
-"""
 
 RUN = RunView(
     run_id="0123456789abcdef01234567",
@@ -71,7 +47,7 @@ def small_report(folder: Path, title: str = "A small trial") -> Report:
         "random at 30%": random_at_volume(rows, 0.3),
         "model at 30%": best_at_volume(rows, judging.predicted(model), 0.3),
     }
-    (folder / "experiment.toml").write_text(EXPERIMENT)
+    (folder / "experiment.toml").write_text(TRIAL)
     experiment = load_experiment(folder / "experiment.toml")
     found = read_out(experiment, outcomes_of_feedback(experiment, feedback))
     week = found.comparisons[0].effect

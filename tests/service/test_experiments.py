@@ -11,33 +11,18 @@ from decider.config import load_config
 from decider.decision.request import MemberRequest
 from decider.errors import InvalidInput
 from decider.service.compose import compose
+from tests.cli.experiment_files import FEWER
 from tests.cli.small_house import make_house
 
 START = 1_767_571_200_000_000
 DAY = 86_400_000_000
-TEXT = """
-name = "fewer"
-salt = "one"
-start = 2026-01-05T00:00:00Z
-end = 2026-03-30T00:00:00Z
-control = "today"
-holdout = 0.1
-[[cell]]
-name = "today"
-policy = "heuristic"
-share = 0.5
-[[cell]]
-name = "few"
-policy = "greedy"
-share = 0.5
-"""
 
 
 @pytest.fixture
 def config(tmp_path: Path):
     path = make_house(tmp_path)
     (tmp_path / "experiments").mkdir()
-    (tmp_path / "experiments" / "fewer.toml").write_text(TEXT)
+    (tmp_path / "experiments" / "fewer.toml").write_text(FEWER)
     return load_config(path)
 
 
