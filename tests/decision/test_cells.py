@@ -109,6 +109,10 @@ def test_a_run_and_single_decisions_and_replay_agree(world: World) -> None:
             sum(engine.unsent(run.run_id).values())
             == frame.filter(pl.col("candidates").list.len() == 0).height
         )
+        assert [(each.name, each.holdout) for each in engine.policies_of(run.run_id)][:2] == [
+            ("fewer/holdout", 1.0),
+            ("thompson", world.parts.policies.get("thompson").holdout),
+        ]
         replayed = list(engine.replay())
         assert sum(each.n_decisions for each in replayed) == N
         assert [name for each in replayed for name in each.different] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,26 +12,54 @@ from decider.experiments.from_feedback import outcomes_of_feedback
 from decider.learning import Judging, TrainSpec, train
 from decider.logbook import Feedback
 from decider.reporting import Report, gather
-from decider.reporting.sections.decided import RunView
+from decider.reporting.sections.decided import CellView, RunView
 from decider.reporting.sections.experiments import experiment_section
+from decider.reporting.sections.exploration import Planned
 from decider.reporting.sections.posteriors import Version
 from tests.cli.experiment_files import TRIAL
 from tests.cli.small_house import make_feedback
 
 RUN = RunView(
     run_id="0123456789abcdef01234567",
-    policy="thompson",
+    policy="fewer",
     n_members=3000,
     n_sends=1000,
     n_explored=60,
-    price=0.2,
+    price=None,
     expected_reward=250.0,
     per_candidate={"mens@email": 500, "womens@email": 300, "mens@push": 200},
     per_channel={"email": 800, "push": 200},
     per_count={0: 2100, 1: 800, 2: 100},
     per_stratum={"holdout": 60, "explore": 150, "exploit": 2790},
-    planned={"holdout": 0.02, "explore": 0.049, "exploit": 0.931},
+    planned={
+        "holdout": Planned(0.02, 0.0026),
+        "explore": Planned(0.049, 0.0039),
+        "exploit": Planned(0.931, 0.0046),
+    },
     unsent={"price": 1800, "consent": 200, "holdout": 60, "drawn": 40},
+    cells=(
+        CellView("holdout", "fewer/holdout", 100, 0, None, 0.0, {}, {0: 100}),
+        CellView(
+            "today",
+            "heuristic",
+            1500,
+            700,
+            0.0,
+            math.nan,
+            {"mens@email": 400, "womens@email": 100, "mens@push": 200},
+            {0: 900, 1: 500, 2: 100},
+        ),
+        CellView(
+            "few",
+            "thompson",
+            1400,
+            300,
+            0.2,
+            150.0,
+            {"mens@email": 100, "womens@email": 200},
+            {0: 1100, 1: 300},
+        ),
+    ),
 )
 
 
@@ -63,7 +92,7 @@ def small_report(folder: Path, title: str = "A small trial") -> Report:
         run=RUN,
         opt_outs="spend",
         exchange_rate=0.2,
-        today=RUN.price,
+        today=0.2,
         more=[experiment_section(replace(found, long_term=(weeks,)))],
         n_resamples=100,
     )

@@ -78,7 +78,7 @@ def test_every_text_of_a_chart_is_large_enough_to_read_and_inside_its_figure(pag
 
 def test_every_section_has_its_marks_drawn(page: Any) -> None:
     sections = page.query_selector_all("section")
-    assert len(sections) == 8
+    assert len(sections) == 9
     drawn = {each.get_attribute("id"): [f.screenshot() for f in visible_charts(each)] for each in sections}
     page.add_style_tag(content=".mark { visibility: hidden }")
     bare = {each.get_attribute("id"): [f.screenshot() for f in visible_charts(each)] for each in sections}

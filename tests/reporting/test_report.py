@@ -18,6 +18,7 @@ from tests.reporting.small_report import small_report
 SECTIONS = [
     "data",
     "decided",
+    "cells",
     "price",
     "estimates",
     "uplift",

@@ -64,7 +64,10 @@ def report(
     model: ModelNames = None,
     run: Annotated[
         str | None,
-        typer.Option(metavar="REQUEST_ID|RUN_ID", help="Show what this run of the logbook decided."),
+        typer.Option(
+            metavar="REQUEST_ID|RUN_ID",
+            help="Show what this run of the logbook decided, cell by cell where it ran an experiment.",
+        ),
     ] = None,
     volume: Annotated[
         str, typer.Option(help="Share of members that `random` and the models may send to, such as 30%.")
@@ -81,7 +84,8 @@ def report(
         float | None, typer.Option(help="Reward that one send must be worth; asks for a price.")
     ] = None,
     today: Annotated[
-        float | None, typer.Option(help="Today's price, to be marked.  [default: that of --run]")
+        float | None,
+        typer.Option(help="Today's price, to be marked.  [default: that of --run, where its cells have one]"),
     ] = None,
     out: Annotated[Path, typer.Option(help="Where to write it.")] = Path("report.html"),
     half: JudgedHalf = Half.HELD_OUT,
@@ -132,22 +136,12 @@ def report(
 
 
 def run_named(config: Config, name: str) -> RunView:
-    """Read a finished run of the logbook, by its request or its own id, and find why members were sent nothing."""
+    """Read a finished run of the logbook, by its request or its own id."""
     with engine_to_read(config) as engine, Logbook.open(config.path("logbook"), read_only=True) as log:
         run = _found(log, name)
         if not run.finished:
             raise InvalidInput.of("run", "must have finished", name)
-        if run.cells:
-            rule = "must be of one policy: an experiment is shown by --experiment"
-            raise InvalidInput.of("run", rule, name)
-        counts = dict.fromkeys(run.candidates, 0)
-        for info in log.segments(run.run_id):
-            frame = log.read_segment(info)
-            for column in (c for c in frame.columns if c[0] == "c" and c[1:].isdigit()):
-                held = frame[column].filter(frame[column] >= 0).value_counts()
-                for code, count in held.iter_rows():
-                    counts[run.candidates[code]] += count
-        return run_view(run, counts, engine.parts.policies.get(run.policy), engine.unsent(run.run_id))
+        return run_view(log, engine, run)
 
 
 def versions_of(registry: Registry, model: UpliftModel) -> list[Version]:

@@ -182,18 +182,18 @@ def split_run(run: RunRecord, frame: pl.DataFrame) -> list[tuple[RunRecord, pl.D
     """
     if not run.cells:
         return [(run, frame)]
-    found = []
-    for code, cell in enumerate(run.cells):
-        mine = frame.filter(pl.col("cell") == code).drop("cell")
-        if mine.height:
-            fields = ("policy", "policy_version", "model_version", "propensity_draws", "theta", "tie_cut")
-            as_one = RunRecord(
-                **{name: getattr(run, name) for name in run.__struct_fields__}
-                | {name: getattr(cell, name) for name in fields}
-                | {"cells": []}
-            )
-            found.append((as_one, mine))
-    return found
+    of_cells = [frame.filter(pl.col("cell") == code).drop("cell") for code in range(len(run.cells))]
+    return [(one, mine) for one, mine in zip(runs_of(run), of_cells, strict=True) if mine.height]
+
+
+def runs_of(run: RunRecord) -> list[RunRecord]:
+    """A run of an experiment as one run for each cell, in the order of the cells; any other run alone."""
+    fields = ("policy", "policy_version", "model_version", "propensity_draws", "theta", "tie_cut")
+    of_cells = [
+        msgspec.structs.replace(run, cells=[], **{name: getattr(cell, name) for name in fields})
+        for cell in run.cells
+    ]
+    return of_cells or [run]
 
 
 def _wanted(experiment: Experiment) -> dict[str, str]:

@@ -11,11 +11,12 @@ from weakref import WeakSet
 import polars as pl
 
 from decider.clock import Clock
-from decider.decision.cells import split_run
+from decider.decision.cells import runs_of, split_run
 from decider.decision.explain import explain_record
 from decider.decision.exposure import Exposure
 from decider.decision.memory import keep_freed_memory
 from decider.decision.parts import Parts
+from decider.decision.policy import Policy
 from decider.decision.ports import Log, MadeFrom, Recall
 from decider.decision.remade import Remade, remade
 from decider.decision.replay import Replayed, replay, replay_segment, same_decision
@@ -24,7 +25,7 @@ from decider.decision.result import Decision, Explanation
 from decider.decision.run import Desk, Run
 from decider.decision.together import InForce, Outcome, Together
 from decider.decision.unsent import unsent_reasons
-from decider.errors import InvalidInput, NotFound, NotReady, Violation
+from decider.errors import InvalidInput, NotReady, Violation
 from decider.logbook.schema import EventRecord, EventResult
 from decider_core.history import LiveSends
 
@@ -157,18 +158,31 @@ class Engine:
 
         Raises
         ------
+        NotFound
+            When the log has no such run.
         NotReady
             When a version it was made with is not here any more.
         """
-        run = next((each for each in self._log.runs() if each.run_id == run_id), None)
-        if run is None:
-            raise NotFound("run_id", "run", run_id)
+        run = self._log.run(run_id)
         found: Counter[str] = Counter()
         for info in self._log.segments(run_id):
             for one, frame in split_run(run, self._log.read_segment(info)):
                 parts, sends = self._past(one, self._log.last_sequence)
                 found += unsent_reasons(parts, one, frame, sends)
         return dict(found)
+
+    def policies_of(self, run_id: str) -> list[Policy]:
+        """The policies that decided a run, as they were: one for each of its cells, or its only one.
+
+        Raises
+        ------
+        NotFound
+            When the log has no such run.
+        NotReady
+            When a version that it was made with is not here any more.
+        """
+        ones = runs_of(self._log.run(run_id))
+        return [self._recall(one, self.parts).policy(one.policy).policy for one in ones]
 
     def remade(self, run_id: str) -> Iterator[Remade]:
         """What a logged run's members were permitted and known by, made again, beside what was logged.

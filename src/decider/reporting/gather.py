@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
-from decider.decision.policy import Policy
-from decider.decision.result import STRATA
 from decider.evaluation import (
     Limits,
     Logged,
@@ -22,7 +19,6 @@ from decider.evaluation import (
 )
 from decider.evaluation.policies import Target
 from decider.learning import Judging
-from decider.logbook.schema import RunRecord
 from decider.models import UpliftModel
 from decider.reporting.page import Section
 from decider.reporting.report import Report
@@ -134,42 +130,6 @@ def gather(
             {} if run is None else run.planned,
         ),
         more=more,
-    )
-
-
-def run_view(
-    run: RunRecord, per_candidate: Mapping[str, int], policy: Policy, unsent: Mapping[str, int]
-) -> RunView:
-    """What a finished run decided.
-
-    Parameters
-    ----------
-    run
-        Its record, with its summary.
-    per_candidate
-        Sends by candidate.
-    policy
-        The policy it decided by.
-    unsent
-        Members who were sent nothing, by reason.
-    """
-    summary: Mapping[str, Any] = run.summary
-    exploring = (1.0 - policy.holdout) * (1.0 if policy.kind == "random" else policy.explore)
-    planned = (policy.holdout, exploring, 1.0 - policy.holdout - exploring)
-    return RunView(
-        run_id=run.run_id,
-        policy=run.policy,
-        n_members=summary["n_members"],
-        n_sends=summary["volume"],
-        n_explored=summary["volume_explore"],
-        price=summary["price"],
-        expected_reward=summary["expected_incremental_reward"],
-        per_candidate=per_candidate,
-        per_channel=summary["per_channel"],
-        per_count=dict(enumerate(summary["per_count"])),
-        per_stratum=summary["per_stratum"],
-        planned=dict(zip(STRATA, planned, strict=True)),
-        unsent=unsent,
     )
 
 

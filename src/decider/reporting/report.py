@@ -9,6 +9,7 @@ from pathlib import Path
 
 from decider.reporting.forms import number, percent, thousandth, with_interval
 from decider.reporting.page import Section, Tile, page
+from decider.reporting.sections.cells import cells_section
 from decider.reporting.sections.data import DataView, data_section
 from decider.reporting.sections.decided import RunView, decided_section
 from decider.reporting.sections.estimates import EstimatesView, best_of, estimates_section
@@ -64,6 +65,8 @@ def html_of(report: Report) -> str:
     sections = [data_section(report.data)]
     if report.run is not None:
         sections.append(decided_section(report.run))
+        if report.run.cells:
+            sections.append(cells_section(report.run, report.estimates.reward))
     if report.price is not None:
         sections.append(price_section(report.price))
     sections.append(estimates_section(report.estimates))
@@ -91,7 +94,7 @@ def _tiles(report: Report) -> list[Tile]:
     if run is not None:
         note = f"{percent(run.n_sends / max(run.n_members, 1))} of {run.n_members:,} members"
         tiles.append(Tile("Sends", f"{run.n_sends:,}", note))
-        tiles.append(Tile("Price", number(run.price), f"{report.estimates.reward} per unit of cost"))
+        tiles.append(_price_of(run, report.estimates.reward))
     estimates = report.estimates
     name, best = best_of(estimates.policies[estimates.main].incremental)
     what = f"incremental {estimates.reward} per {estimates.per}"
@@ -103,3 +106,12 @@ def _tiles(report: Report) -> list[Tile]:
     n_warnings = sum(f.level == "warning" for f in data_section(report.data).findings)
     tiles.append(Tile("Data warnings", str(n_warnings), "look at them first" if n_warnings else "none"))
     return tiles
+
+
+def _price_of(run: RunView, reward: str) -> Tile:
+    if run.price is not None:
+        return Tile("Price", number(run.price), f"{reward} per unit of cost")
+    prices = [cell.price for cell in run.cells if cell.price is not None]
+    return Tile(
+        "Price", f"{number(min(prices))} to {number(max(prices))}", f"{reward} per unit of cost, by cell"
+    )

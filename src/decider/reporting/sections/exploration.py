@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 from decider.evaluation import PropensityBin
 from decider.reporting.charts import Dot, Row, interval_chart, scatter_chart
@@ -14,6 +14,21 @@ from decider.reporting.page import Figure, Finding, Key, Section, Table
 from decider.reporting.svg import Axis
 
 LOUD_Z = 4.0
+
+
+class Planned(NamedTuple):
+    """The planned share of a stratum.
+
+    Parameters
+    ----------
+    share
+        Of the members.
+    error
+        Standard error of the realised share; 0 where chance has no part in it.
+    """
+
+    share: float
+    error: float
 
 
 @dataclass(frozen=True)
@@ -30,7 +45,7 @@ class ExplorationView:
 
     bins: Sequence[PropensityBin]
     per_stratum: Mapping[str, int]
-    planned: Mapping[str, float]
+    planned: Mapping[str, Planned]
 
 
 def exploration_section(view: ExplorationView) -> Section:
@@ -61,11 +76,10 @@ def exploration_section(view: ExplorationView) -> Section:
 def _strata(view: ExplorationView) -> list[tuple[str, float, float, float, float]]:
     total = sum(view.per_stratum.values())
     found = []
-    for name, planned in view.planned.items():
-        if not 0.0 < planned < 1.0 or not total:
+    for name, (planned, error) in view.planned.items():
+        if not error or not total:
             continue
         share = view.per_stratum.get(name, 0) / total
-        error = math.sqrt(planned * (1.0 - planned) / total)
         found.append((name, share, planned, (share - planned) / error, error / planned))
     return found
 
