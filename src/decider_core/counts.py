@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from decider_core.caps import check_sets
-from decider_core.compile import I16, I64, U8, kernel
+from decider_core.compile import I16, I32, I64, U8, kernel
 from decider_core.contracts import check_array, check_range
 
 
@@ -22,6 +22,15 @@ class SetCounts(NamedTuple):
     """[n_strata] members of each stratum."""
     sends_of_stratum: I64
     """[n_strata] messages of their sets."""
+
+
+class PairCounts(NamedTuple):
+    """Pairs within the sets of n members."""
+
+    all: I64
+    """[n] pairs of messages."""
+    same_topic: I64
+    """[n] those of one topic."""
 
 
 def count_sets(sets: I16, stratum: U8, n_candidates: int, n_strata: int) -> SetCounts:
@@ -52,6 +61,40 @@ def count_sets(sets: I16, stratum: U8, n_candidates: int, n_strata: int) -> SetC
     )
     _count_sets(sets, stratum, counts)
     return counts
+
+
+def count_pairs(sets: I16, topic: I32) -> PairCounts:
+    """Count the pairs of messages in each set, and those of one topic.
+
+    Parameters
+    ----------
+    sets : i16[max_messages, n_members]
+        Candidates in any order, -1 in empty places.
+    topic : i32[n_candidates]
+        Topic of each candidate; a negative one is of no topic with any other.
+
+    Raises
+    ------
+    ContractError
+        If an argument has another dtype or shape or a candidate lies outside.
+    """
+    sets = check_array("sets", sets, np.int16, (None, None))
+    topic = check_array("topic", topic, np.int32, (None,))
+    check_sets(sets, topic.size)
+    counts = PairCounts(np.zeros(sets.shape[1], np.int64), np.zeros(sets.shape[1], np.int64))
+    _count_pairs(sets, topic, counts)
+    return counts
+
+
+@kernel
+def _count_pairs(sets: I16, topic: I32, counts: PairCounts) -> None:
+    for later in range(1, sets.shape[0]):
+        for earlier in range(later):
+            for r in range(sets.shape[1]):
+                a, b = sets[later, r], sets[earlier, r]
+                if a >= 0 and b >= 0:
+                    counts.all[r] += 1
+                    counts.same_topic[r] += topic[a] == topic[b] and topic[a] >= 0
 
 
 @kernel

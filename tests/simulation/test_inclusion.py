@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from decider.simulation.inclusion import counted_inclusion, expected_inclusion, pairs_of
+from decider.simulation.inclusion import counted_inclusion, expected_inclusion
 from decider_core.caps import Caps
 from decider_core.explore import explore_propensity
 from tests.simulation.small_worlds import small_world
@@ -44,13 +44,6 @@ def test_members_differ_in_who_is_eligible() -> None:
         alone = expected_inclusion(eligible[:, member : member + 1], world.messages.topic, SHARES)
         assert np.array_equal(alone.each[:, 0], found.each[:, member])
         assert alone.pairs[0] == found.pairs[member]
-
-
-def test_pairs_are_counted() -> None:
-    sets = np.array([[-1, 3, 0, 5, 4], [-1, -1, 2, 4, 1], [-1, -1, 1, 3, 0]], np.int16)
-    pairs, same = pairs_of(sets, TOPIC)
-    assert pairs.tolist() == [0, 0, 3, 3, 3]
-    assert same.tolist() == [0, 0, 1, 3, 1]
 
 
 def test_draws_are_counted_with_the_one_that_was_made() -> None:

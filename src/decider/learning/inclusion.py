@@ -21,8 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decider.errors import InvalidInput
-from decider.learning.sets import count_pairs, held_matrix
+from decider.learning.sets import held_matrix
 from decider_core.assemble import Caps
+from decider_core.counts import count_pairs
 from decider_core.explore import explore_sets
 
 _MOST_NODES: Final = 1056
@@ -93,6 +94,7 @@ def explore_inclusion(
 
 
 def simulated_inclusion(
+    sent: NDArray[np.int16],
     count_shares: NDArray[np.float64],
     weight: NDArray[np.float64],
     reason: NDArray[np.uint8],
@@ -104,41 +106,49 @@ def simulated_inclusion(
     n_draws: int,
     seed: int,
 ) -> Inclusion:
-    """Estimate the inclusion of explore sets under any caps, from draws of their own.
+    """Estimate the inclusion of explore sets under any caps, from draws: those that were sent, and more of their kind.
 
     Parameters
     ----------
+    sent
+        The sets whose inclusion is asked for, drawn at random with these arguments; -1 in empty places, int16 of
+        shape [M, n]. They count as the first draw.
     count_shares, weight, reason, caps, member_keys, candidate_keys
         As of :func:`decider_core.explore.explore_sets`.
     topic
         int32 of shape [K].
     n_draws
-        Sets drawn for each member, 1 or more.
+        Draws for each member, 2 or more; the one that was sent is the first of them.
     seed
-        Of the draws; another than that of the policy whose log this is, for its own set must not be among
-        them.
+        Of the others; another than that of the policy whose log this is, or its own set comes twice.
+
+    Raises
+    ------
+    InvalidInput
+        If shares, weights or `n_draws` are out of range, or a set holds a candidate that is not eligible.
 
     Notes
     -----
-    The standard error is ``sqrt(p (1 - p) / n_draws)``. It blurs the responses of the R-learner, and so pulls
-    effects to zero by about one part in `n_draws`. A candidate that is eligible and was never drawn has the
-    probability ``1 / (2 n_draws)``, not zero.
+    The standard error is ``sqrt(p (1 - p) / n_draws)``, and it pulls effects nowhere: with the sent set as one of R
+    draws, ``1{c in S} - p`` is (R-1)/R of its deviation from the mean of the others, whose own error makes it vary
+    R/(R-1) times as much. Without it among them, effects would be pulled to zero by about one part in R.
     """
     _check_draw(count_shares, weight, reason, topic)
-    if n_draws < 1:
-        raise InvalidInput.of("n_draws", "must be >= 1", n_draws)
-    n_candidates, n = reason.shape
-    held, pairs, same_topic = np.zeros((n_candidates, n)), np.zeros(n), np.zeros(n)
-    for draw in range(n_draws):
+    if n_draws < 2:
+        raise InvalidInput.of("n_draws", "must be >= 2", n_draws)
+    n_candidates = len(reason)
+    held = held_matrix(sent, n_candidates)
+    if (held[reason != 0] > 0.0).any():
+        candidate, row = np.argwhere((held > 0.0) & (reason != 0))[0].tolist()
+        raise InvalidInput.of("sent", "must hold eligible candidates only", f"{candidate} at row {row}")
+    pairs, same_topic = (count.astype(np.float64) for count in count_pairs(sent, topic))
+    for draw in range(n_draws - 1):
         sets, _ = explore_sets(seed, draw, count_shares, weight, reason, caps, member_keys, candidate_keys)
         held += held_matrix(sets, n_candidates)
         counted = count_pairs(sets, topic)
-        pairs += counted[0]
-        same_topic += counted[1]
-    probability = np.where(reason == 0, np.maximum(held, 0.5), 0.0) / n_draws
-    if count_shares[0] == 1.0:
-        probability[:] = 0.0
-    return Inclusion(probability, pairs / n_draws, same_topic / n_draws)
+        pairs += counted.all
+        same_topic += counted.same_topic
+    return Inclusion(held / n_draws, pairs / n_draws, same_topic / n_draws)
 
 
 def _of_pattern(

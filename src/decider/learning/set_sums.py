@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decider.errors import InvalidInput, Violation
-from decider.learning.sets import SetRows, count_pairs, held_matrix
+from decider.learning.sets import SetRows, held_matrix
+from decider_core.counts import count_pairs
 from decider_core.gram import expand_gram, gram_products_update, n_products, product_place
 
 

@@ -85,19 +85,6 @@ def held_matrix(sets: NDArray[np.int16], n_candidates: int) -> NDArray[np.float6
     return held[:-1]
 
 
-def count_pairs(
-    sets: NDArray[np.int16], topic: NDArray[np.int32]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Count the pairs of each set, and those of one topic, each float64 of shape [n]."""
-    size = (sets >= 0).sum(axis=0)
-    topics = np.where(sets >= 0, topic[sets], -1)
-    same = np.zeros(sets.shape[1])
-    for i in range(len(sets)):
-        for j in range(i):
-            same += (topics[i] == topics[j]) & (topics[i] >= 0)
-    return size * (size - 1) / 2.0, same
-
-
 def _broken_shapes(rows: SetRows) -> list[Violation]:
     n = len(rows.reward)
     n_candidates = len(rows.inclusion) if rows.inclusion.ndim == 2 else None

@@ -22,7 +22,7 @@ from decider_core.caps import Caps
 from decider_core.explore import EXPLORE
 
 DRAWS = 512
-"""Sets drawn to tell what a set drawn under caps that bind was expected to hold."""
+"""Draws that tell what a set drawn under caps that bind was expected to hold; it is one of them."""
 
 
 class Learner:
@@ -154,7 +154,8 @@ def _inclusion(remade: Remade, drawn: NDArray[np.intp]) -> Inclusion:
     free = np.logical_and.reduce([(each >= most).all(axis=0) for each in rooms])
     if free.all():
         return explore_inclusion(shares, weight, reason, remade.catalog.topic)
+    sent = np.ascontiguousarray(remade.sets[:, drawn])
     return simulated_inclusion(
-        shares, weight, reason, room, remade.catalog.topic, remade.keys[drawn], remade.catalog.keys,
+        sent, shares, weight, reason, room, remade.catalog.topic, remade.keys[drawn], remade.catalog.keys,
         n_draws=DRAWS, seed=remade.seed + 1,
     )  # fmt: skip

@@ -16,9 +16,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from decider.simulation.inclusion import pairs_of
 from decider.simulation.learner import Batch, Posterior
 from decider.simulation.messages import Messages
+from decider_core.counts import count_pairs
 from decider_core.posterior import gram_update, solve
 from decider_core.random import FOLD, stream_key, uniforms
 from decider_core.score import pack_posterior
@@ -137,7 +137,7 @@ def _design(batch: Batch, rows: slice, topic: NDArray[np.int32]) -> NDArray[np.f
     x[:, :, : z.shape[1]] = centred.T[:, :, None] * z[:, None, :]
     for j, pair in enumerate(batch.u[:, :, rows]):
         x[:, :, z.shape[1] + j] = (centred * pair).T
-    pairs, same = pairs_of(sets, topic)
+    pairs, same = count_pairs(sets, topic)
     more_pairs, more_same = pairs - batch.inclusion.pairs[rows], same - batch.inclusion.same_topic[rows]
     return np.concatenate([x.reshape(n, -1), -more_pairs[:, None] * z, -more_same[:, None]], axis=1)
 

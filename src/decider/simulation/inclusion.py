@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from decider_core.counts import count_pairs
+
 
 class Inclusion(NamedTuple):
     """Expectations over the draw, given what was known before it."""
@@ -72,21 +74,8 @@ def counted_inclusion(drawn: Iterator[NDArray[np.int16]], topic: NDArray[np.int3
             members = np.flatnonzero(row >= 0)
             # A set holds a candidate once: no place is met twice.
             total.each[row[members], members] += 1.0
-        pairs, same = pairs_of(sets, topic)
+        pairs, same = count_pairs(sets, topic)
         np.add(total.pairs, pairs, out=total.pairs)
         np.add(total.same_topic, same, out=total.same_topic)
     assert total is not None
     return Inclusion(*(np.asarray(part / part.dtype.type(n_draws)) for part in total))
-
-
-def pairs_of(
-    sets: NDArray[np.int16], topic: NDArray[np.int32]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pairs of messages in each set, and those about one topic: i64[n] each; sets are i16[M, n], -1 where empty."""
-    topics = np.where(sets >= 0, topic[sets], -1)
-    same = np.zeros(sets.shape[1], np.int64)
-    for later in range(1, len(sets)):
-        for earlier in range(later):
-            same += (topics[later] == topics[earlier]) & (topics[later] >= 0)
-    count = (sets >= 0).sum(axis=0)
-    return count * (count - 1) // 2, same
