@@ -5,7 +5,9 @@ from small_logs import simulated, small
 
 from decider.errors import InvalidInput, UnknownName
 from decider.evaluation import ESTIMATORS, Limits, estimators, judge_policy
-from decider.evaluation.rows import Rows, arm_rows, estimates_of, less
+from decider.evaluation.intervals import clustered_error
+from decider.evaluation.rows import Rows, arm_rows, less
+from decider.evaluation.sums import estimates_of
 from decider.evaluation.thresholds import chosen_terms, slope, threshold_candidates
 from decider_core.random import FOLD, stream_key, uniforms
 
@@ -155,9 +157,11 @@ def test_thresholds_of_rows_are_chosen_on_other_rows():
     changed = Rows(**rows, certain=comp.certain)
     _, after = chosen_terms(estimators.clipped_ips, changed, keys, seed=5)
     assert before.values[0] == after.values[0]
-    candidates = threshold_candidates(comp.weight)
+    candidates = threshold_candidates(float(comp.weight.max()))
     halves = [estimators.clipped_ips(comp, each).map(lambda column: column[~first]) for each in candidates]
-    assert before.values[0] == candidates[slope(halves, keys[~first])]
+    values = np.array([half.value for half in halves])
+    errors = np.array([clustered_error(half.influence, keys[~first]) for half in halves])
+    assert before.values[0] == candidates[slope(values, errors)]
 
 
 @pytest.mark.parametrize("rule", ["slope", "mse"])

@@ -6,8 +6,9 @@ import pytest
 
 from decider.errors import InvalidInput
 from decider.evaluation import LoggedSets, estimators
-from decider.evaluation.rows import estimates_of, less
+from decider.evaluation.rows import less
 from decider.evaluation.sets import nothing_sent, pseudo_inverse, set_rows
+from decider.evaluation.sums import estimates_of
 from decider_core.assemble import Caps
 from decider_core.explore import explore_propensity, explore_sets
 

@@ -20,7 +20,7 @@ from decider.cli.judging import (
     OptOuts,
     RewardName,
     RuleName,
-    judging,
+    judging_spec,
     models_named,
     tell_of_seen_rows,
 )
@@ -30,15 +30,13 @@ from decider.cli.train import Half
 from decider.errors import InvalidInput, UnknownName
 from decider.evaluation import (
     ESTIMATORS,
+    JudgeSpec,
     Limits,
-    Logged,
-    arm_effects,
-    check_propensities,
-    judge_policy,
-    volume_and_cost,
+    judge_policies,
 )
-from decider.evaluation.policies import Target, best_at_volume, constant, random_at_volume
-from decider.learning import Judging
+from decider.evaluation.policies import constant, random_at_volume
+from decider.learning import LogPasses, Survey
+from decider.learning.passes import Decide
 from decider.models import UpliftModel
 
 EXAMPLES = examples(
@@ -108,45 +106,32 @@ def evaluate(
     if unknown:
         raise UnknownName.of("estimator", f"must be among {list(ESTIMATORS)}", unknown[0])
     possible = _range_of(reward_range)
-    judge = judging(feedback, reward, half, share, seed, folds, message)
+    spec = judging_spec(reward, half, share, seed, folds)
     loaded = models_named(model or [], models, config)
-    rows = judge.rows
-    costs, groups = _costs(rows, cost or []), _groups(rows, group or [])
-    seen = tell_of_seen_rows(judge, loaded, machine)
-    targets = _policies(judge, loaded, at)
-    harm = judge.other_reward(opt_outs) if opt_outs else None
     limits = Limits(effective_rows=least_effective_rows, largest_share=largest_share)
-    say(f"judging {len(targets)} policies on {rows.n_rows:,} rows", machine)
-    verdicts = []
     with progress(machine) as advance:
-        for name, target in targets.items():
-            verdicts.append(
-                told.Verdict(
-                    name,
-                    judge_policy(
-                        target, rows, judge.q_hat, estimators=wanted, groups=groups, reward_range=possible,
-                        rule=rule.value, n_resamples=resamples, seed=seed, limits=limits,
-                    ),
-                    *volume_and_cost(target, rows, costs, n_resamples=resamples, seed=seed),
-                    None
-                    if harm is None
-                    else judge_policy(
-                        target, *harm, estimators=("snips", "dr"), n_resamples=resamples, seed=seed,
-                        limits=limits,
-                    ),
-                )
-            )  # fmt: skip
-            advance("policies", len(verdicts), len(targets))
-    effects, checks = arm_effects(judge.log), check_propensities(judge.log)
+        log = LogPasses.open(feedback, spec, pairs("message", message or []), opt_outs, advance)
+        judge = JudgeSpec(
+            wanted, _groups(log, group or []), possible, rule.value, resamples, seed, limits,
+            _costs(log, cost or []),
+        )  # fmt: skip
+        seen = tell_of_seen_rows(spec, loaded, machine)
+        survey = log.survey()
+        policies = _policies(log, survey, loaded, at)
+        lessons = log.lessons(survey)
+        say(f"judging {len(policies)} policies on {survey.n_judged:,} rows", machine)
+        judged = judge_policies(lambda: log.judged(survey, lessons, policies), judge, survey.judged)
+    verdicts = [told.Verdict(name, *found) for name, found in judged.items()]
+    effects, checks, n_rows = lessons.effects, lessons.checks, log.feedback.n_rows
     payload = {
         "feedback": str(feedback),
         "reward": reward,
         "control": effects.control,
-        "rows": judge.log.n_rows,
+        "rows": n_rows,
         "arms": [told.arm_payload(each) for each in effects.arms],
-        "propensity_checks": [each._asdict() for each in check_propensities(judge.log)],
+        "propensity_checks": [each._asdict() for each in checks],
         "half": half.value,
-        "rows_judged": rows.n_rows,
+        "rows_judged": survey.n_judged,
         "volume": at,
         "rule": rule.value,
         "limits": {"effective_rows": least_effective_rows, "largest_share": largest_share,
@@ -158,8 +143,8 @@ def evaluate(
         "values": [told.payload_of(each, opt_outs) for each in verdicts],
     }  # fmt: skip
     drawn = [
-        *told.drawn_effects(reward, judge.log.n_rows, effects.arms, checks),
-        *told.drawn_verdicts(verdicts, rows.n_rows, limits, opt_outs),
+        *told.drawn_effects(reward, n_rows, effects.arms, checks),
+        *told.drawn_verdicts(verdicts, survey.n_judged, limits, opt_outs),
     ]
     unjudged = _unjudged(verdicts, {f"{name} at {at:.0%}" for name in loaded})
     if unjudged:
@@ -169,14 +154,18 @@ def evaluate(
         raise typer.Exit(NOT_READY)
 
 
-def _policies(judge: Judging, loaded: Mapping[str, UpliftModel], at: float) -> dict[str, Target]:
-    rows = judge.rows
-    targets = {"nobody": constant(rows, rows.control)}
-    targets |= {f"{arm} to all": constant(rows, a) for a, arm in enumerate(rows.arms) if a != rows.control}
-    targets[f"random at {at:.0%}"] = random_at_volume(rows, at)
+def _policies(
+    log: LogPasses, survey: Survey, loaded: Mapping[str, UpliftModel], at: float
+) -> dict[str, Decide]:
+    def arm_to_all(code: int) -> Decide:
+        return lambda rows: constant(rows, code)
+
+    policies = {"nobody": arm_to_all(log.control)}
+    policies |= {f"{arm} to all": arm_to_all(a) for a, arm in enumerate(log.arms) if a != log.control}
+    policies[f"random at {at:.0%}"] = lambda rows: random_at_volume(rows, at)
     for name, model in loaded.items():
-        targets[f"{name} at {at:.0%}"] = best_at_volume(rows, judge.predicted(model), at)
-    return targets
+        policies[f"{name} at {at:.0%}"] = log.best_at_volume(survey, model, at)
+    return policies
 
 
 def _unjudged(verdicts: Sequence[told.Verdict], of_models: set[str]) -> list[str]:
@@ -198,28 +187,28 @@ def _range_of(text: str | None) -> tuple[float, float] | None:
     return ends
 
 
-def _costs(rows: Logged, texts: Sequence[str]) -> NDArray[np.float64] | None:
-    costs = np.ones(rows.n_arms)
-    costs[rows.control] = 0.0
-    for arm, text in _by_arm(rows, "cost", texts).items():
+def _costs(log: LogPasses, texts: Sequence[str]) -> NDArray[np.float64] | None:
+    costs = np.ones(len(log.arms))
+    costs[log.control] = 0.0
+    for arm, text in _by_arm(log, "cost", texts).items():
         try:
-            costs[rows.arms.index(arm)] = float(text)
+            costs[log.arms.index(arm)] = float(text)
         except ValueError:
             raise InvalidInput.of("cost", f"must be a number for arm {arm!r}", text) from None
     return costs
 
 
-def _groups(rows: Logged, texts: Sequence[str]) -> NDArray[np.int64] | None:
+def _groups(log: LogPasses, texts: Sequence[str]) -> NDArray[np.int64] | None:
     if not texts:
         return None
-    named = {arm: arm for arm in rows.arms} | _by_arm(rows, "group", texts)
+    named = {arm: arm for arm in log.arms} | _by_arm(log, "group", texts)
     names = list(dict.fromkeys(named.values()))
-    return np.array([names.index(named[arm]) for arm in rows.arms], np.int64)
+    return np.array([names.index(named[arm]) for arm in log.arms], np.int64)
 
 
-def _by_arm(rows: Logged, field: str, texts: Sequence[str]) -> dict[str, str]:
+def _by_arm(log: LogPasses, field: str, texts: Sequence[str]) -> dict[str, str]:
     found = pairs(field, texts)
-    strange = sorted(set(found) - set(rows.arms))
+    strange = sorted(set(found) - set(log.arms))
     if strange:
-        raise UnknownName.of(field, f"must name one of the arms {list(rows.arms)}", strange[0])
+        raise UnknownName.of(field, f"must name one of the arms {list(log.arms)}", strange[0])
     return found

@@ -63,7 +63,7 @@ def command(
     judge = judging(feedback, reward, half, share, seed, folds, message)
     harm, q_harm = judge.other_reward(opt_outs) if opt_outs else (None, None)
     rows = judge.rows
-    seen = tell_of_seen_rows(judge, loaded, machine)[model]
+    seen = tell_of_seen_rows(judge.spec, loaded, machine)[model]
     curve = frontier(
         judge.predicted(found),
         rows,

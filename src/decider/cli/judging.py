@@ -12,7 +12,7 @@ import typer
 from decider.cli.options import configuration, pairs
 from decider.cli.output import say
 from decider.cli.train import Half
-from decider.learning import Judging, TrainSpec
+from decider.learning import Judging, TrainSpec, saw_rows
 from decider.models import Registry, UpliftModel, load_model
 
 FeedbackPath = Annotated[Path, typer.Argument(metavar="FEEDBACK", help="Directory made by `log import`.")]
@@ -53,9 +53,14 @@ def judging(
     folds: int,
     messages: Sequence[str] | None,
 ) -> Judging:
-    """Open a log to judge on a part of its rows."""
-    spec = TrainSpec(reward=reward, half=half.value, train_share=share, seed=seed, folds=folds)
+    """Open a log to judge on a part of its rows, in memory."""
+    spec = judging_spec(reward, half, share, seed, folds)
     return Judging.open(feedback, spec, pairs("message", messages or []))
+
+
+def judging_spec(reward: str, half: Half, share: float, seed: int, folds: int) -> TrainSpec:
+    """Name the reward, the rows that judge and the folds of the reward model."""
+    return TrainSpec(reward=reward, half=half.value, train_share=share, seed=seed, folds=folds)
 
 
 def models_named(names: Sequence[str], models: Path | None, config: Path | None) -> dict[str, UpliftModel]:
@@ -64,9 +69,9 @@ def models_named(names: Sequence[str], models: Path | None, config: Path | None)
     return {name: load_model(name) if Path(name).is_dir() else registry.load(name) for name in names}
 
 
-def tell_of_seen_rows(judged_on: Judging, loaded: dict[str, UpliftModel], machine: bool) -> dict[str, bool]:
+def tell_of_seen_rows(spec: TrainSpec, loaded: dict[str, UpliftModel], machine: bool) -> dict[str, bool]:
     """Say which models learnt from rows that they are judged on."""
-    seen = {name: judged_on.saw(model) for name, model in loaded.items()}
+    seen = {name: saw_rows(model, spec) for name, model in loaded.items()}
     for name in (name for name, is_seen in seen.items() if is_seen):
         say(f"note: {name} learnt from some of the rows that it is judged on", machine)
     return seen

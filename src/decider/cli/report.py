@@ -109,7 +109,7 @@ def report(
     settings = configuration(config)
     judge = judging(feedback, reward, half, share, seed, folds, message)
     loaded = models_named(model or [], models, config)
-    tell_of_seen_rows(judge, loaded, machine)
+    tell_of_seen_rows(judge.spec, loaded, machine)
     view = None if run is None else run_named(settings, run)
     policies = _policies(judge, loaded, at)
     first = next(iter(loaded.values()), None)

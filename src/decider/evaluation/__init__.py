@@ -3,23 +3,26 @@
 from decider.evaluation.adaptive import adaptive_value
 from decider.evaluation.constraints import volume_and_cost
 from decider.evaluation.effects import ArmEffect, AverageEffects, arm_effects, average_effects
+from decider.evaluation.estimates import JudgedPolicy, PolicyEstimates
+from decider.evaluation.estimators import ESTIMATORS
 from decider.evaluation.frontier import Frontier, FrontierPoint, frontier
 from decider.evaluation.intervals import Estimate, Interval
-from decider.evaluation.judge import ESTIMATORS, PolicyEstimates, judge_policy
-from decider.evaluation.logged import FeedbackTable, Logged, member_keys_of, read_logged
+from decider.evaluation.judge import judge_policies, judge_policy
+from decider.evaluation.logged import Logged
+from decider.evaluation.members import MemberCount
 from decider.evaluation.off_policy import PolicyValue, policy_value
-from decider.evaluation.recap import recap, recap_normalised
-from decider.evaluation.sets import LoggedSets
-from decider.evaluation.support import (
-    Limits,
+from decider.evaluation.passes import JudgedChunk, JudgeSpec
+from decider.evaluation.propensities import (
     PropensityBin,
     PropensityCheck,
-    Support,
     check_propensities,
     propensity_bins,
     sample_ratio,
-    support_of,
 )
+from decider.evaluation.reading import FeedbackTable, logged_chunks, member_keys_of, read_logged
+from decider.evaluation.recap import recap, recap_normalised
+from decider.evaluation.sets import LoggedSets
+from decider.evaluation.support import Limits, Support, support_of
 from decider.evaluation.uplift import UpliftJudgement, judge_uplift
 
 __all__ = [
@@ -31,9 +34,13 @@ __all__ = [
     "Frontier",
     "FrontierPoint",
     "Interval",
+    "JudgeSpec",
+    "JudgedChunk",
+    "JudgedPolicy",
     "Limits",
     "Logged",
     "LoggedSets",
+    "MemberCount",
     "PolicyEstimates",
     "PolicyValue",
     "PropensityBin",
@@ -45,8 +52,10 @@ __all__ = [
     "average_effects",
     "check_propensities",
     "frontier",
+    "judge_policies",
     "judge_policy",
     "judge_uplift",
+    "logged_chunks",
     "member_keys_of",
     "policy_value",
     "propensity_bins",

@@ -9,7 +9,8 @@ from decider.errors import InvalidInput
 from decider.evaluation.intervals import Estimate
 from decider.evaluation.logged import Logged
 from decider.evaluation.off_policy import probabilities
-from decider.evaluation.rows import Terms, arm_rows, estimates_of
+from decider.evaluation.rows import Terms, arm_rows
+from decider.evaluation.sums import estimates_of
 from decider.evaluation.support import Limits, support_of
 
 

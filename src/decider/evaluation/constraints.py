@@ -9,13 +9,16 @@ from decider.errors import InvalidInput
 from decider.evaluation.intervals import Estimate
 from decider.evaluation.logged import Logged
 from decider.evaluation.off_policy import probabilities
-from decider.evaluation.rows import Terms, estimates_of
+from decider.evaluation.rows import Terms
+from decider.evaluation.sums import estimates_of
+
+F64 = NDArray[np.float64]
 
 
 def volume_and_cost(
-    policy: NDArray[np.int64] | NDArray[np.float64],
+    policy: NDArray[np.int64] | F64,
     log: Logged,
-    cost: NDArray[np.float64] | None = None,
+    cost: F64 | None = None,
     *,
     n_resamples: int = 1000,
     seed: int = 0,
@@ -33,7 +36,12 @@ def volume_and_cost(
     n_resamples, seed
         Of the bootstrap over members.
     """
-    target = probabilities(policy, log)
+    found = estimates_of(uses(probabilities(policy, log), log, cost), log.member_keys, n_resamples, seed)
+    return found["volume"], found["cost"]
+
+
+def uses(target: F64, log: Logged, cost: F64 | None = None) -> dict[str, Terms]:
+    """Give volume and cost of a policy's probabilities, float64 of shape [n, A], as terms."""
     if cost is None:
         cost = np.ones(log.n_arms)
         cost[log.control] = 0.0
@@ -41,9 +49,7 @@ def volume_and_cost(
         raise InvalidInput.of(
             "cost", f"must be float64 of shape ({log.n_arms},), none below 0", cost.tolist()
         )
-    terms = {
+    return {
         "volume": Terms(((1.0 - target[:, log.control], None),)),
         "cost": Terms(((target @ cost, None),)),
     }
-    found = estimates_of(terms, log.member_keys, n_resamples, seed)
-    return found["volume"], found["cost"]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from decider.evaluation.intervals import Estimate, clustered_error
-from decider.evaluation.logged import FeedbackTable, Logged, read_logged
-from decider.evaluation.support import Limits, support_of
+from decider.evaluation.intervals import Estimate
+from decider.evaluation.logged import Logged
+from decider.evaluation.members import MemberCount
+from decider.evaluation.reading import FeedbackTable, read_logged
+from decider.evaluation.rows import Terms
+from decider.evaluation.sums import TermSums
+from decider.evaluation.support import Limits, SupportSums
 
 
 class ArmEffect(NamedTuple):
@@ -81,44 +85,61 @@ def arm_effects(log: Logged, limits: Limits | None = None) -> AverageEffects:
            JASA 47, 1952.
     .. [2] Hajek, comment on Basu, in "Foundations of statistical inference", 1971.
     """
-    limits = limits or Limits()
-    codes = [log.control, *(code for code in range(log.n_arms) if code != log.control)]
-    refusals = {code: _refusal(log, code, limits) for code in codes}
-    means, influences = {}, {}
-    for code in codes:
-        if not refusals[code]:
-            means[code], influences[code] = _mean_and_influence(log, code)
-    effects = []
-    for code in codes:
-        n_rows = int((log.arm == code).sum())
-        if refusals[code]:
-            mean = Estimate.refuse(refusals[code])
-        else:
-            mean = Estimate.of(means[code], clustered_error(influences[code], log.member_keys))
-        incrementality = None
-        if code != log.control:
-            why = refusals[code] or refusals[log.control]
-            incrementality = (
-                Estimate.refuse(why)
-                if why
-                else Estimate.of(
-                    means[code] - means[log.control],
-                    clustered_error(influences[code] - influences[log.control], log.member_keys),
-                )
-            )
-        effects.append(ArmEffect(log.arms[code], n_rows, mean, incrementality))
-    return AverageEffects(log.reward_name, log.arms[log.control], tuple(effects))
+    sums = EffectSums(log.arms, log.control, log.reward_name, MemberCount.of(log.member_keys))
+    sums.add(log)
+    return sums.effects(limits)
 
 
-def _refusal(log: Logged, code: int, limits: Limits) -> str:
-    target = np.zeros((log.n_rows, log.n_arms))
-    target[:, code] = 1.0
-    why = support_of(target, log).refusal(limits)
-    return f"arm {log.arms[code]!r}: {why}" if why else ""
+class EffectSums:
+    """What average effects are made of, added up as rows pass by; see :func:`arm_effects`.
 
+    Parameters
+    ----------
+    arms, control
+        The arms' names, and the code of the one that sends nothing.
+    reward
+        The reward's name.
+    members
+        The members of all rows that will come.
+    """
 
-def _mean_and_influence(log: Logged, code: int) -> tuple[float, NDArray[np.float64]]:
-    given = log.arm == code
-    weight = np.where(given, 1.0 / np.where(given, log.taken, 1.0), 0.0)
-    mean = float((weight * log.reward).sum() / weight.sum())
-    return mean, weight * (log.reward - mean) * (log.n_rows / weight.sum())
+    def __init__(self, arms: Sequence[str], control: int, reward: str, members: MemberCount) -> None:
+        self._arms = arms
+        self._reward = reward
+        self._codes = [control, *(code for code in range(len(arms)) if code != control)]
+        self._sums = TermSums(members, n_resamples=0, seed=0)
+        self._supports = [SupportSums() for _ in arms]
+        self._n_given = np.zeros(len(arms), np.int64)
+
+    def add(self, log: Logged) -> None:
+        """Add rows."""
+        self._n_given += np.bincount(log.arm, minlength=log.n_arms)
+        terms: dict[Hashable, Terms] = {}
+        taken = log.taken
+        for code, support in enumerate(self._supports):
+            target = np.zeros((log.n_rows, log.n_arms))
+            target[:, code] = 1.0
+            support.add(target, log.propensity, log.arm, log.member_keys)
+            weight = np.where(log.arm == code, 1.0 / taken, 0.0)
+            terms[code] = Terms(((weight * log.reward, weight),))
+        self._sums.add(terms, log.member_keys)
+
+    def effects(self, limits: Limits | None = None) -> AverageEffects:
+        """Estimate mean reward and incrementality of every arm."""
+        limits, control = limits or Limits(), self._codes[0]
+        refusals = [self._refusal(code, limits) for code in range(len(self._arms))]
+        effects = []
+        for code in self._codes:
+            mean = self._estimate(refusals[code], code)
+            incrementality = None
+            if code != control:
+                incrementality = self._estimate(refusals[code] or refusals[control], code, control)
+            effects.append(ArmEffect(self._arms[code], int(self._n_given[code]), mean, incrementality))
+        return AverageEffects(self._reward, self._arms[control], tuple(effects))
+
+    def _estimate(self, why: str, code: int, less: int | None = None) -> Estimate:
+        return Estimate.refuse(why) if why else Estimate.of(*self._sums.value_and_error(code, less))
+
+    def _refusal(self, code: int, limits: Limits) -> str:
+        why = self._supports[code].found().refusal(limits)
+        return f"arm {self._arms[code]!r}: {why}" if why else ""

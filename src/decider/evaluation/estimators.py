@@ -10,6 +10,9 @@ An action may be an arm or a whole message set with the propensity of the set: t
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Final
+
 import numpy as np
 
 from decider.errors import InvalidInput
@@ -47,7 +50,7 @@ def ips(rows: Rows) -> Terms:
     .. [1] Horvitz, Thompson, "A generalization of sampling without replacement from a finite universe",
            JASA 47, 1952.
     """
-    return Terms(((rows.weight * rows.reward, None),))
+    return Terms(((rows.weighted_reward, None),))
 
 
 def snips(rows: Rows) -> Terms:
@@ -57,7 +60,7 @@ def snips(rows: Rows) -> Terms:
     ----------
     .. [1] Swaminathan, Joachims, "The self-normalized estimator for counterfactual learning", NIPS 2015.
     """
-    return Terms(((rows.weight * rows.reward, rows.weight),))
+    return Terms(((rows.weighted_reward, rows.weight),))
 
 
 def clipped_ips(rows: Rows, largest: float) -> Terms:
@@ -90,8 +93,8 @@ def dr(rows: Rows) -> Terms:
     ----------
     .. [1] Dudik, Langford, Li, "Doubly robust policy evaluation and learning", ICML 2011, equation 1.
     """
-    dm, q = rows.model
-    return Terms(((dm + rows.weight * (rows.reward - q), None),))
+    dm, _ = rows.model
+    return Terms(((dm + rows.weighted_residual, None),))
 
 
 def sndr(rows: Rows) -> Terms:
@@ -102,8 +105,8 @@ def sndr(rows: Rows) -> Terms:
     .. [1] Thomas, Brunskill, "Data-efficient off-policy policy evaluation for reinforcement learning",
            ICML 2016, section 4, for one step.
     """
-    dm, q = rows.model
-    return Terms(((dm, None), (rows.weight * (rows.reward - q), rows.weight)))
+    dm, _ = rows.model
+    return Terms(((dm, None), (rows.weighted_residual, rows.weight)))
 
 
 def switch_dr(rows: Rows, largest: float) -> Terms:
@@ -151,3 +154,34 @@ def mips(rows: Rows) -> Terms:
     if rows.group_weight is None:
         raise InvalidInput.of("groups", "must be given for MIPS", None)
     return Terms(((rows.group_weight * rows.reward, None),))
+
+
+PLAIN: Final[Mapping[str, Callable[[Rows], Terms]]] = {
+    "replay": replay,
+    "ips": ips,
+    "snips": snips,
+    "dm": direct,
+    "dr": dr,
+    "sndr": sndr,
+    "mips": mips,
+}
+"""Estimators without a threshold, by name."""
+THRESHOLDED: Final[Mapping[str, Callable[[Rows, float], Terms]]] = {
+    "clipped_ips": clipped_ips,
+    "switch_dr": switch_dr,
+    "dr_shrunk": dr_shrunk,
+}
+"""Estimators with one: their bias falls and their noise grows with it."""
+ESTIMATORS: Final = (*PLAIN, *THRESHOLDED)
+"""The names of all estimators."""
+BY_MODEL: Final = ("dm", "dr", "sndr", "switch_dr", "dr_shrunk")
+"""Those that need a reward model."""
+UNBIASED: Final[Mapping[str, str]] = {
+    "replay": "snips",
+    "mips": "ips",
+    "clipped_ips": "ips",
+    "dm": "dr",
+    "switch_dr": "dr",
+    "dr_shrunk": "dr",
+}
+"""For an estimator with a bias that does not vanish, the one to which its distance bounds that bias."""

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from decider.errors import InvalidInput
 from decider.evaluation.intervals import LEVEL, Interval, clustered_error
 from decider.evaluation.logged import Logged
-from decider.evaluation.support import Limits, sample_ratio, support_of
+from decider.evaluation.propensities import sample_ratio
+from decider.evaluation.support import Limits, support_of
 from decider.evaluation.uplift import effect_scores
 from decider_core.random import TIE, stream_key, uniforms
 from decider_core.resample import resample_sums

@@ -1,85 +1,51 @@
-"""One policy by every estimator: values, values against never messaging, intervals, gates."""
+"""Policies by every estimator: values, values against never messaging, intervals, gates.
+
+Three passes over the rows, however many there are: what can be judged at all
+(:mod:`decider.evaluation.gates`), the thresholds (:mod:`decider.evaluation.thresholds`), and the sums that
+estimates are made of (:mod:`decider.evaluation.sums`). A log in memory goes through as one chunk.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import replace
 from statistics import NormalDist
-from typing import Final
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from decider.errors import InvalidInput, UnknownName
-from decider.evaluation import estimators as made_by
-from decider.evaluation.intervals import (
-    LEVEL,
-    Estimate,
-    Interval,
-    clustered_error,
-    empirical_bernstein,
-    member_sums,
-)
+from decider.evaluation.bounds import Bounds
+from decider.evaluation.constraints import uses
+from decider.evaluation.estimates import JudgedPolicy, PolicyEstimates
+from decider.evaluation.estimators import ESTIMATORS, PLAIN, THRESHOLDED, UNBIASED
+from decider.evaluation.gates import Gates
+from decider.evaluation.intervals import LEVEL, Estimate, Interval
 from decider.evaluation.logged import Logged
+from decider.evaluation.members import MemberCount
 from decider.evaluation.off_policy import probabilities
-from decider.evaluation.rows import Rows, Terms, arm_rows, estimates_of, less
-from decider.evaluation.support import Limits, Support, sample_ratio, support_of, support_of_groups
-from decider.evaluation.thresholds import Rule, Thresholds, chosen_terms, threshold_candidates
+from decider.evaluation.passes import (
+    CONTROL,
+    HARM,
+    HARM_ESTIMATORS,
+    REWARD,
+    JudgedChunk,
+    JudgeSpec,
+    Passes,
+)
+from decider.evaluation.rows import Terms, check_model
+from decider.evaluation.sums import TermSums
+from decider.evaluation.support import Limits
+from decider.evaluation.thresholds import (
+    Rule,
+    Thresholds,
+    ThresholdSums,
+    candidates_for,
+    halved_terms,
+    in_first_half,
+)
 
 F64 = NDArray[np.float64]
-
-PLAIN: Final[Mapping[str, Callable[[Rows], Terms]]] = {
-    "replay": made_by.replay,
-    "ips": made_by.ips,
-    "snips": made_by.snips,
-    "dm": made_by.direct,
-    "dr": made_by.dr,
-    "sndr": made_by.sndr,
-    "mips": made_by.mips,
-}
-THRESHOLDED: Final[Mapping[str, Callable[[Rows, float], Terms]]] = {
-    "clipped_ips": made_by.clipped_ips,
-    "switch_dr": made_by.switch_dr,
-    "dr_shrunk": made_by.dr_shrunk,
-}
-ESTIMATORS: Final = (*PLAIN, *THRESHOLDED)
-"""The names of all estimators."""
-_BY_MODEL: Final = ("dm", "dr", "sndr", "switch_dr", "dr_shrunk")
-_UNBIASED: Final[Mapping[str, str]] = {
-    "replay": "snips",
-    "mips": "ips",
-    "clipped_ips": "ips",
-    "dm": "dr",
-    "switch_dr": "dr",
-    "dr_shrunk": "dr",
-}
-"""For an estimator with a bias that does not vanish, the one to which its distance bounds that bias."""
-
-
-@dataclass(frozen=True)
-class PolicyEstimates:
-    """A policy's value per row by several estimators, and that value less the value of sending nothing.
-
-    Parameters
-    ----------
-    values
-        By estimator.
-    incremental
-        By estimator: the same, less that of the control for everyone, on the same rows and resamples.
-    thresholds
-        By estimator, of those that have one: what was chosen for the policy, and by which rule.
-    support, control_support
-        How well the log covers the policy, and the control.
-    sample_ratio
-        Probability that arms come as unevenly as they did, if the logged propensities are true.
-    """
-
-    values: dict[str, Estimate]
-    incremental: dict[str, Estimate]
-    thresholds: dict[str, Thresholds]
-    support: Support
-    control_support: Support
-    sample_ratio: float
 
 
 def judge_policy(
@@ -135,143 +101,186 @@ def judge_policy(
     InvalidInput
         If an array has another shape or dtype, or the policy is none.
     """
-    limits = limits or Limits()
-    unknown = set(estimators) - set(ESTIMATORS)
-    if unknown:
-        raise UnknownName.of("estimators", f"must be among {list(ESTIMATORS)}", sorted(unknown)[0])
     target = probabilities(policy, log)
-    nobody = np.zeros_like(target)
-    nobody[:, log.control] = 1.0
-    rows, rests = (arm_rows(each, log, q_hat, groups) for each in (target, nobody))
-    support, control_support = support_of(target, log), support_of(nobody, log)
-    reach = control_reach = None
-    if groups is not None:
-        reach, control_reach = (support_of_groups(each, log, groups) for each in (target, nobody))
-    ratio = sample_ratio(log)
-    unfair = (
-        f"the arms do not come as often as their propensities say (p = {ratio:.1e})"
-        if ratio < limits.sample_ratio
-        else ""
+    if q_hat is not None:
+        check_model(q_hat, log)
+    spec = JudgeSpec(estimators, groups, reward_range, rule, n_resamples, seed, limits or Limits())
+    chunk = JudgedChunk(log, {"policy": target}, None if q_hat is None else lambda _: q_hat)
+    return _Judge(lambda: [chunk], spec, MemberCount.of(log.member_keys), uses_up=False).found(
+        REWARD, "policy"
     )
-    values: dict[str, Estimate] = {}
-    incremental: dict[str, Estimate] = {}
-    terms: dict[str, Terms] = {}
-    thresholds: dict[str, Thresholds] = {}
-    for name in estimators:
-        why = unfair or _needs(name, rows) or _gate(name, support, reach, limits)
-        control_why = why or _needs(name, rests) or _gate(name, control_support, control_reach, limits)
-        if why:
-            values[name] = Estimate.refuse(why)
-        else:
-            terms[name] = _terms(name, rows, log.member_keys, rule, seed, thresholds)
-        if control_why:
-            text = control_why if why else f"sending nothing: {control_why}"
-            incremental[name] = Estimate.refuse(text)
-        else:
-            control = _terms(name, rests, log.member_keys, rule, seed, {})
-            terms[f"incremental {name}"] = less(terms[name], control)
-    found = estimates_of(terms, log.member_keys, n_resamples, seed)
-    for name in estimators:
-        for prefix, kept, against in (("", values, None), ("incremental ", incremental, rests)):
-            if prefix + name not in found:
-                continue
-            kept[name] = found[prefix + name]
-            if name in _UNBIASED and kept[name].value is not None:
-                reference = PLAIN[_UNBIASED[name]](rows)
-                if against is not None:
-                    reference = less(reference, PLAIN[_UNBIASED[name]](against))
-                kept[name] = _with_bias(kept[name], terms[prefix + name], reference, log.member_keys)
-        if reward_range is not None and name in ("ips", "dr") and values[name].value is not None:
-            interval = _bernstein(name, terms[name], target, log, rows, q_hat, reward_range)
-            values[name] = replace(values[name], bernstein=interval)
-    ordered = {name: values[name] for name in estimators}
-    ordered_incremental = {name: incremental[name] for name in estimators}
-    return PolicyEstimates(ordered, ordered_incremental, thresholds, support, control_support, ratio)
 
 
-def _terms(
-    name: str,
-    rows: Rows,
-    member_keys: NDArray[np.uint64],
-    rule: Rule,
-    seed: int,
-    thresholds: dict[str, Thresholds],
-) -> Terms:
-    if name in PLAIN:
-        return PLAIN[name](rows)
-    candidates = threshold_candidates(rows.weight)
-    if name == "dr_shrunk":
-        # Its strength has the unit of a squared weight, and shrinks by half where w^2 is equal to it.
-        candidates = (np.inf, *(100.0 * each * each for each in candidates[1:]), 1.0, 0.01)
-    terms, chosen = chosen_terms(
-        THRESHOLDED[name], rows, member_keys, candidates=candidates, rule=rule, seed=seed
-    )
-    thresholds[name] = chosen
-    return terms
+def judge_policies(passes: Passes, spec: JudgeSpec, members: MemberCount) -> dict[str, JudgedPolicy]:
+    """Judge policies on rows in chunks, as :func:`judge_policy` does one on rows in memory.
+
+    All policies share the resamples: that of a difference is the difference of theirs. Memory is bounded by the
+    chunk, by the number of policies and by 128 MiB of sums by cluster, whatever the number of rows.
+
+    Parameters
+    ----------
+    passes
+        Goes through the chunks, three times.
+    spec
+        How to judge.
+    members
+        The members of all rows, counted before.
+
+    Raises
+    ------
+    InvalidInput
+        If an array has another shape or dtype, or a reward lies outside the range named.
+    """
+    judge = _Judge(passes, spec, members, uses_up=True)
+    return {
+        policy: JudgedPolicy(
+            judge.found(REWARD, policy),
+            judge.sums.estimate(_Name("volume", policy)),
+            judge.sums.estimate(_Name("cost", policy)),
+            judge.found(HARM, policy) if judge.gates.has_harm else None,
+        )
+        for policy in judge.gates.policies
+    }
 
 
-def _needs(name: str, rows: Rows) -> str:
-    if name in _BY_MODEL and rows.dm is None:
-        return "no reward model was given"
-    if name == "mips" and rows.group_weight is None:
-        return "no groups of arms were given"
-    if name == "replay" and not rows.certain.all():
-        return "the policy chooses at random, which replay cannot judge"
-    return ""
+class _Name(NamedTuple):
+    """What an estimate is of: by the reward or the harm, of a policy, by an estimator; or what is used up."""
+
+    by: str
+    policy: str
+    estimator: str = ""
 
 
-def _gate(name: str, support: Support, reach: Support | None, limits: Limits) -> str:
-    if name == "mips" and reach is not None:
-        # A group may be reached through any of its arms.
-        return reach.refusal(limits)
-    if name == "dm":
-        # No weights, so no limits to them; but what the log never did, its model does not know.
-        return support.refusal(Limits(0.0, 1.0, 0))
-    return support.refusal(limits)
+class _Judge:
+    """The passes, and the estimates that come of them."""
 
+    def __init__(self, passes: Passes, spec: JudgeSpec, members: MemberCount, *, uses_up: bool) -> None:
+        self._spec = spec
+        self._uses_up = uses_up
+        self.gates = Gates(passes, spec, members)
+        self._names = list(self._needed())
+        self._thresholds = self._tuned(passes, members)
+        self._bounds = {}
+        if spec.reward_range is not None:
+            self._bounds = {
+                policy: Bounds(self.gates.largest_ratio(policy), spec.reward_range)
+                for policy in self.gates.policies
+            }
+        self.sums = self._summed(passes, members)
 
-def _with_bias(
-    estimate: Estimate, terms: Terms, reference: Terms, member_keys: NDArray[np.uint64]
-) -> Estimate:
-    apart = less(terms, reference)
-    doubt = clustered_error(apart.influence, member_keys)
-    bound = abs(apart.value) + NormalDist().inv_cdf(0.5 + LEVEL / 2) * doubt
+    def found(self, by: str, policy: str) -> PolicyEstimates:
+        """Put together what was found of a policy."""
+        gates = self.gates
+        values, incremental = {}, {}
+        for name in self._estimators(by):
+            why = gates.refusal(by, policy, name)
+            values[name] = Estimate.refuse(why) if why else self._estimate(by, policy, name, False)
+            why = gates.incremental_refusal(by, policy, name)
+            incremental[name] = Estimate.refuse(why) if why else self._estimate(by, policy, name, True)
+        thresholds = {
+            name: found
+            for name in self._estimators(by)
+            if (found := self._thresholds.get(_Name(by, policy, name))) is not None
+        }
+        supports = gates.supports[policy], gates.supports[CONTROL]
+        return PolicyEstimates(values, incremental, thresholds, *supports, gates.sample_ratio)
 
-    def wider(ends: Interval | None) -> Interval | None:
-        return None if ends is None else Interval(ends.low - bound, ends.high + bound)
+    def _estimators(self, by: str) -> Sequence[str]:
+        return self._spec.estimators if by == REWARD else HARM_ESTIMATORS
 
-    # The bound on the bias holds at one look only.
-    return replace(estimate, normal=wider(estimate.normal), bootstrap=wider(estimate.bootstrap), anytime=None)
+    def _needed(self) -> Iterator[_Name]:
+        gates = self.gates
+        of_control: list[_Name] = []
+        for by in (REWARD, HARM) if gates.has_harm else (REWARD,):
+            for name in self._estimators(by):
+                for policy in gates.policies:
+                    if not gates.refusal(by, policy, name):
+                        yield _Name(by, policy, name)
+                        if not gates.incremental_refusal(by, policy, name):
+                            of_control.append(_Name(by, CONTROL, name))
+        yield from dict.fromkeys(of_control)
 
+    def _tuned(self, passes: Passes, members: MemberCount) -> dict[_Name, Thresholds]:
+        names: dict[tuple[str, str], list[str]] = {}
+        for by, policy, name in self._names:
+            if name in THRESHOLDED:
+                names.setdefault((by, policy), []).append(name)
+        if not names:
+            return {}
+        spec = self._spec
+        sums = {}
+        for (by, policy), some in names.items():
+            largest = self.gates.largest_weight(policy)
+            candidates = {name: candidates_for(name, largest) for name in some}
+            sums[by, policy] = ThresholdSums(candidates, members, spec.rule, spec.seed)
+        for chunk in passes():
+            for (by, policy), each in sums.items():
+                each.add(THRESHOLDED, chunk.rows(by, policy), chunk.log.member_keys)
+        return {
+            _Name(by, policy, name): thresholds
+            for (by, policy), each in sums.items()
+            for name, thresholds in each.chosen().items()
+        }
 
-def _bernstein(
-    name: str,
-    terms: Terms,
-    target: F64,
-    log: Logged,
-    rows: Rows,
-    q_hat: F64 | None,
-    reward_range: tuple[float, float],
-) -> Interval:
-    low, high = reward_range
-    outside = (log.reward < low) | (log.reward > high)
-    if outside.any():
-        row = int(np.flatnonzero(outside)[0])
-        rule = f"must be in reward_range [{low:g}, {high:g}]"
-        raise InvalidInput.of(f"y:{log.reward_name}", rule, float(log.reward[row]), f"at row {row}")
-    # What any row's term could have been, had any arm been given and any reward come: over all rows.
-    possible = log.propensity > 0
-    largest = float((target[possible] / log.propensity[possible]).max())
-    least, most = min(0.0, low), max(0.0, high)
-    base_low = base_high = 0.0
-    if name == "dr" and q_hat is not None and rows.dm is not None:
-        base_low, base_high = float(rows.dm.min()), float(rows.dm.max())
-        least, most = min(0.0, low - float(q_hat.max())), max(0.0, high - float(q_hat.min()))
-    # By members: their sums are independent, and none has more rows than the one with the most.
-    sums = member_sums(terms.parts[0][0], log.member_keys)
-    most_rows = float(member_sums(np.ones(log.n_rows), log.member_keys).max())
-    low_end, high_end = base_low + largest * least, base_high + largest * most
-    if most_rows > 1:
-        low_end, high_end = min(0.0, most_rows * low_end), max(0.0, most_rows * high_end)
-    share = len(sums) / log.n_rows
-    return empirical_bernstein(sums * share, low_end * share, high_end * share)
+    def _summed(self, passes: Passes, members: MemberCount) -> TermSums:
+        sums = TermSums(members, self._spec.n_resamples, self._spec.seed)
+        for chunk in passes():
+            sums.add(self._terms(chunk), chunk.log.member_keys)
+        return sums
+
+    def _terms(self, chunk: JudgedChunk) -> dict[Hashable, Terms]:
+        terms: dict[Hashable, Terms] = {}
+        first = in_first_half(chunk.log.member_keys, self._spec.seed)
+        of_policy: dict[tuple[str, str], list[str]] = {}
+        for by, policy, name in self._names:
+            of_policy.setdefault((by, policy), []).append(name)
+        for (by, policy), names in of_policy.items():
+            rows = chunk.rows(by, policy, self._spec.groups)
+            if by == REWARD and policy in self._bounds:
+                self._bounds[policy].add(rows, chunk.q_hat)
+            for name in names:
+                key = _Name(by, policy, name)
+                if name in THRESHOLDED:
+                    terms[key] = halved_terms(THRESHOLDED[name], rows, first, self._thresholds[key])
+                else:
+                    terms[key] = PLAIN[name](rows)
+            for name in names:
+                if name in UNBIASED:
+                    terms.setdefault(_Name(by, policy, UNBIASED[name]), PLAIN[UNBIASED[name]](rows))
+        if self._uses_up:
+            for policy in self.gates.policies:
+                for use, each in uses(chunk.target(policy), chunk.log, self._spec.costs).items():
+                    terms[_Name(use, policy)] = each
+        return terms
+
+    def _estimate(self, by: str, policy: str, name: str, incremental: bool) -> Estimate:
+        key = _Name(by, policy, name)
+        control = _Name(by, CONTROL, name) if incremental else None
+        estimate = self.sums.estimate(key, control)
+        if estimate.value is None:
+            return estimate
+        if name in UNBIASED:
+            reference = _Name(by, policy, UNBIASED[name])
+            of_control = _Name(by, CONTROL, UNBIASED[name]) if incremental else None
+            return self._with_bias(estimate, (key, control), (reference, of_control))
+        if not incremental and by == REWARD and policy in self._bounds and name in ("ips", "dr"):
+            interval = self._bounds[policy].interval(name, *self.sums.by_cluster(key))
+            return replace(estimate, bernstein=interval)
+        return estimate
+
+    def _with_bias(
+        self,
+        estimate: Estimate,
+        terms: tuple[_Name, _Name | None],
+        reference: tuple[_Name, _Name | None],
+    ) -> Estimate:
+        distance, doubt = self.sums.distance(terms, reference)
+        bound = abs(distance) + NormalDist().inv_cdf(0.5 + LEVEL / 2) * doubt
+
+        def wider(ends: Interval | None) -> Interval | None:
+            return None if ends is None else Interval(ends.low - bound, ends.high + bound)
+
+        # The bound on the bias holds at one look only.
+        return replace(
+            estimate, normal=wider(estimate.normal), bootstrap=wider(estimate.bootstrap), anytime=None
+        )

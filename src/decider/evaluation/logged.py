@@ -2,44 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
-from decider.errors import InvalidInput, UnknownName, Violation
-from decider_core.random import hash_strings
-
-
-class FeedbackTable(Protocol):
-    """What is read of a stored feedback log."""
-
-    @property
-    def arms(self) -> Sequence[str]:
-        """The arms' names."""
-        ...
-
-    @property
-    def control(self) -> str:
-        """The arm that sends nothing."""
-        ...
-
-    @property
-    def rewards(self) -> Sequence[str]:
-        """The rewards' names."""
-        ...
-
-    @property
-    def feature_names(self) -> Sequence[str]:
-        """The features' names, in order."""
-        ...
-
-    def read(self, columns: list[str]) -> pl.DataFrame:
-        """Read whole columns."""
-        ...
+from decider.errors import InvalidInput, Violation
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +35,8 @@ class Logged:
         and that of the arm given is greater than 0.
     member_keys
         uint64 of shape [n]; rows with one key belong to one member.
+    first_row
+        The number of the first row in the log that these are a chunk of: errors count from it.
 
     Raises
     ------
@@ -83,6 +53,7 @@ class Logged:
     reward: NDArray[np.float64]
     propensity: NDArray[np.float64]
     member_keys: NDArray[np.uint64]
+    first_row: int = 0
 
     def __post_init__(self) -> None:
         broken = _broken_shapes(self) or _broken_values(self)
@@ -113,87 +84,8 @@ class Logged:
             reward=self.reward[chosen],
             propensity=self.propensity[chosen],
             member_keys=self.member_keys[chosen],
+            first_row=0,
         )
-
-
-def read_logged(feedback: FeedbackTable, reward: str) -> Logged:
-    """Read a feedback log with one of its rewards.
-
-    Raises
-    ------
-    UnknownName
-        If the log has no such reward.
-    InvalidInput
-        If the log breaks a rule of :class:`Logged`, or a row's propensity differs from that of its arm.
-    """
-    if reward not in feedback.rewards:
-        raise UnknownName.of("reward", f"must be one of {sorted(feedback.rewards)}", reward)
-    arms = tuple(feedback.arms)
-    if feedback.control not in arms:
-        arms = (feedback.control, *arms)
-    features = tuple(feedback.feature_names)
-    chances, columns = [f"p:{arm}" for arm in arms], [f"x:{name}" for name in features]
-    frame = feedback.read(["member_id", "arm", "propensity", f"y:{reward}", *chances, *columns])
-    log = Logged(
-        arms=arms,
-        control=arms.index(feedback.control),
-        reward_name=reward,
-        feature_names=features,
-        x=_matrix(frame, columns, pl.Float32).astype(np.float32, copy=False),
-        arm=_codes(frame["arm"], arms),
-        reward=_numbers(frame, f"y:{reward}"),
-        propensity=_matrix(frame, chances, pl.Float64).astype(np.float64, copy=False),
-        member_keys=member_keys_of(frame["member_id"]),
-    )
-    apart = np.abs(_numbers(frame, "propensity") - log.taken) > 1e-9
-    if apart.any():
-        row = int(np.flatnonzero(apart)[0])
-        rule = f"must equal p:{arms[log.arm[row]]} = {log.taken[row]}"
-        raise InvalidInput.of("propensity", rule, frame["propensity"][row], f"at row {row}")
-    return log
-
-
-def member_keys_of(ids: pl.Series) -> NDArray[np.uint64]:
-    """Turn member ids into keys: integers by their bits, strings by a hash of their UTF-8 bytes."""
-    if ids.null_count():
-        place = int(ids.is_null().arg_true()[0])
-        raise InvalidInput.of("member_id", "must not be missing", None, f"at row {place}")
-    if ids.dtype.is_integer():
-        return ids.cast(pl.Int64).to_numpy().view(np.uint64)
-    if ids.dtype != pl.String:
-        raise InvalidInput.of("member_id", "must be integers or strings", str(ids.dtype))
-    data = np.frombuffer("".join(ids.to_list()).encode(), np.uint8)
-    offsets = np.zeros(len(ids) + 1, np.int64)
-    np.cumsum(ids.str.len_bytes().to_numpy(), out=offsets[1:])
-    return hash_strings(data, offsets)
-
-
-def _matrix(frame: pl.DataFrame, columns: list[str], dtype: type[pl.DataType]) -> NDArray[np.float64]:
-    if not columns:
-        return np.empty((frame.height, 0))
-    for column in columns:
-        _refuse_missing(frame, column)
-    return frame.select(pl.col(columns).cast(dtype)).to_numpy(order="c")
-
-
-def _numbers(frame: pl.DataFrame, column: str) -> NDArray[np.float64]:
-    _refuse_missing(frame, column)
-    return frame[column].cast(pl.Float64).to_numpy()
-
-
-def _refuse_missing(frame: pl.DataFrame, column: str) -> None:
-    if frame[column].null_count():
-        place = int(frame[column].is_null().arg_true()[0])
-        raise InvalidInput.of(column, "must not be missing", None, f"at row {place}")
-
-
-def _codes(column: pl.Series, arms: tuple[str, ...]) -> NDArray[np.int64]:
-    places = pl.Series(range(len(arms)), dtype=pl.Int64)
-    codes = column.cast(pl.String).replace_strict(pl.Series(arms), places, default=None)
-    if codes.null_count():
-        row = int(codes.is_null().arg_true()[0])
-        raise InvalidInput.of("arm", f"must be one of {list(arms)}", column[row], f"at row {row}")
-    return codes.to_numpy().astype(np.int64, copy=False)
 
 
 def _broken_shapes(log: Logged) -> list[Violation]:
@@ -225,12 +117,13 @@ def _broken_values(log: Logged) -> list[Violation]:
     def require(name: str, rule: str, values: NDArray[np.generic], good: NDArray[np.bool_]) -> None:
         if not good.all():
             row = int(np.flatnonzero(~good)[0])
-            broken.append(Violation(name, f"{rule}, got {values[row]} at row {row}"))
+            broken.append(Violation(name, f"{rule}, got {values[row]} at row {log.first_row + row}"))
 
     require("arm", f"must be in [0, {log.n_arms})", log.arm, (log.arm >= 0) & (log.arm < log.n_arms))
     require(_reward_field(log), "must be finite", log.reward, np.isfinite(log.reward))
-    for j, name in enumerate(log.feature_names):
-        require(f"x:{name}", "must be finite", log.x[:, j], np.isfinite(log.x[:, j]))
+    if not np.isfinite(log.x).all():
+        for j, name in enumerate(log.feature_names):
+            require(f"x:{name}", "must be finite", log.x[:, j], np.isfinite(log.x[:, j]))
     for a, name in enumerate(log.arms):
         chance = log.propensity[:, a]
         require(f"p:{name}", "must be in [0, 1]", chance, (chance >= 0) & (chance <= 1))

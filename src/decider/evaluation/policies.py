@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from decider.errors import UnknownName, Violation
 from decider.evaluation.logged import Logged
 from decider.models import UpliftModel
+from decider_core.price import Price, price_in_passes
 from decider_core.score import posterior_moments
 
 Target = NDArray[np.float64]
@@ -42,17 +43,47 @@ def best_at_volume(log: Logged, predicted: NDArray[np.float64], share: float) ->
     share
         In [0, 1]; ``floor(share * n)`` rows at most, and none whose prediction is not above 0.
     """
-    arms = np.array([code for code in range(log.n_arms) if code != log.control])
-    best = arms[predicted[:, arms].argmax(axis=1)]
-    largest = predicted[np.arange(log.n_rows), best]
-    # Ties go by the member's key, which has nothing to do with the order of the log.
-    order = np.lexsort((log.member_keys, -largest))
-    chosen = order[: int(share * log.n_rows)]
-    chosen = chosen[largest[chosen] > 0]
+    return best_above(log, predicted, volume_price(lambda: [(log, predicted)], int(share * log.n_rows)))
+
+
+def volume_price(passes: Callable[[], Iterable[tuple[Logged, NDArray[np.float64]]]], volume: int) -> Price:
+    """Find the prediction above which at most `volume` rows are sent their best message, none below 0.
+
+    Rows of exactly that prediction go by the member's key, which has nothing to do with the order of the log; those
+    of one member go together or not at all.
+
+    Parameters
+    ----------
+    passes
+        Goes through the rows and their predictions whenever it is called: twice, and four times more where
+        predictions tie at the price.
+    volume
+        The number of rows.
+    """
+
+    def one_pass() -> Iterator[tuple[NDArray[np.float32], NDArray[np.uint64]]]:
+        for log, predicted in passes():
+            _, largest = _best(log, predicted)
+            yield largest[None, :], log.member_keys
+
+    return price_in_passes(one_pass, volume)
+
+
+def best_above(log: Logged, predicted: NDArray[np.float64], price: Price) -> Target:
+    """Send each row the message of the largest prediction if that is above the price; see :func:`volume_price`."""
+    best, largest = _best(log, predicted)
+    chosen = (largest > price.theta) | ((largest == price.theta) & (log.member_keys < price.tie_cut))
     target = constant(log, log.control)
     target[chosen, log.control] = 0.0
     target[chosen, best[chosen]] = 1.0
     return target
+
+
+def _best(log: Logged, predicted: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    # Predictions of a model are single precision, so nothing is lost here.
+    messages = np.array([code for code in range(log.n_arms) if code != log.control])
+    best = messages[predicted[:, messages].argmax(axis=1)]
+    return best, predicted[np.arange(log.n_rows), best].astype(np.float32)
 
 
 def predicted_effects(log: Logged, model: UpliftModel, messages: Mapping[str, str]) -> NDArray[np.float64]:

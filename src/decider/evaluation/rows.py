@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from decider.errors import InvalidInput
-from decider.evaluation.intervals import LEAST_RESAMPLES, Estimate, clustered_error
 from decider.evaluation.logged import Logged
-from decider_core.resample import resample_sums
 
 F64 = NDArray[np.float64]
 
@@ -46,10 +45,38 @@ class Rows:
     q_logged: F64 | None = None
     group_weight: F64 | None = None
 
-    @property
+    # Kept once made: estimators that share a column then have one column, and one sum of it.
+    @cached_property
     def weight(self) -> F64:
         """``w = target / propensity``."""
         return self.target / self.propensity
+
+    @cached_property
+    def weighted_reward(self) -> F64:
+        """``w r``."""
+        return self.weight * self.reward
+
+    @cached_property
+    def weighted_residual(self) -> F64:
+        """``w (r - q)``."""
+        _, q = self.model
+        return self.weight * (self.reward - q)
+
+    def part(self, rows: slice) -> Rows:
+        """Keep rows that follow one another."""
+
+        def cut(column: F64 | None) -> F64 | None:
+            return None if column is None else column[rows]
+
+        return Rows(
+            self.reward[rows],
+            self.propensity[rows],
+            self.target[rows],
+            self.certain[rows],
+            cut(self.dm),
+            cut(self.q_logged),
+            cut(self.group_weight),
+        )
 
     @property
     def model(self) -> tuple[F64, F64]:
@@ -141,7 +168,7 @@ def arm_rows(
     taken = np.take_along_axis(target, log.arm[:, None], axis=1)[:, 0]
     dm = q_logged = group_weight = None
     if q_hat is not None:
-        _check_model(q_hat, log)
+        check_model(q_hat, log)
         dm = (target * q_hat).sum(axis=1)
         q_logged = np.take_along_axis(q_hat, log.arm[:, None], axis=1)[:, 0]
     if groups is not None:
@@ -153,49 +180,8 @@ def arm_rows(
     return Rows(log.reward, log.taken, taken, target.max(axis=1) == 1.0, dm, q_logged, group_weight)
 
 
-def estimates_of(
-    terms: Mapping[str, Terms], member_keys: NDArray[np.uint64], n_resamples: int, seed: int
-) -> dict[str, Estimate]:
-    """Turn terms into estimates with errors clustered by member; all resamples are made in one pass.
-
-    Parameters
-    ----------
-    terms
-        By name, all over the same n rows.
-    member_keys
-        uint64 of shape [n].
-    n_resamples
-        Poisson resamples over members; fewer than 100 give no bootstrap.
-    seed
-        The seed of the resamples.
-    """
-    columns: dict[int, F64] = {}
-    for each in terms.values():
-        columns |= {id(column): column for part in each.parts for column in part if column is not None}
-    if not columns:
-        return {}
-    # Resampling to no purpose would be the dearest part by far.
-    n_resamples = n_resamples if n_resamples >= LEAST_RESAMPLES else 0
-    sums = resample_sums(np.array(list(columns.values())), member_keys, n_resamples, seed)
-    resampled = dict(zip(columns, sums.resampled, strict=True))
-    n_members = len(np.unique(member_keys))
-    found = {}
-    for name, each in terms.items():
-        value = each.value
-        if not np.isfinite(value):
-            found[name] = Estimate.refuse("no row matches: the estimate would divide by 0")
-            continue
-        with np.errstate(divide="ignore", invalid="ignore"):
-            drawn = sum(
-                resampled[id(above)] / (sums.counts if below is None else resampled[id(below)])
-                for above, below in each.parts
-            )
-        error = clustered_error(each.influence, member_keys)
-        found[name] = Estimate.of(value, error, np.asarray(drawn), n_members)
-    return found
-
-
-def _check_model(q_hat: F64, log: Logged) -> None:
+def check_model(q_hat: F64, log: Logged) -> None:
+    """Refuse values of a reward model that are not finite float64 of shape [n, A]."""
     if q_hat.dtype != np.float64 or q_hat.shape != (log.n_rows, log.n_arms):
         rule = f"must be float64 of shape ({log.n_rows}, {log.n_arms})"
         raise InvalidInput.of("q_hat", rule, f"{q_hat.dtype} of shape {q_hat.shape}")

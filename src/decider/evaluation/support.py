@@ -1,16 +1,15 @@
-"""Whether this log can tell of that policy: support, effective sample size, propensities that hold."""
+"""Whether this log can tell of that policy: support, overlap, effective sample size."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from decider.evaluation.intervals import clustered_error
 from decider.evaluation.logged import Logged
+from decider.evaluation.members import MemberCount
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class Support(NamedTuple):
     n_matched
         Rows where the policy may take the arm that was logged.
     matched_members
-        Members with such a row.
+        Members with such a row; beyond 65,536 counted to 0.1 %.
     effective_rows
         Kish's effective sample size of the weights.
     largest_share
@@ -86,49 +85,91 @@ class Support(NamedTuple):
         return ""
 
 
-class PropensityCheck(NamedTuple):
-    """Whether the logged propensities of one arm agree with how often it was given.
+class SupportSums:
+    """How well a log covers a policy, added up as its rows pass by."""
+
+    def __init__(self) -> None:
+        self.n_rows = 0
+        self.largest_weight = 0.0
+        self._n_unsupported = 0
+        self._n_matched = 0
+        self._matched = MemberCount()
+        self._weight = 0.0
+        self._squares = 0.0
+        self._smallest = float("inf")
+        self._covered = 0.0
+
+    def add(
+        self,
+        target: NDArray[np.float64],
+        propensity: NDArray[np.float64],
+        arm: NDArray[np.int64],
+        member_keys: NDArray[np.uint64],
+    ) -> None:
+        """Add rows.
+
+        Parameters
+        ----------
+        target, propensity
+            The policy's and the log's probability of every arm, float64 of shape [n, A].
+        arm
+            The arm that was given, int64 of shape [n].
+        member_keys
+            uint64 of shape [n].
+        """
+        rows = np.arange(len(arm))
+        weight = target[rows, arm] / propensity[rows, arm]
+        matched, wanted = weight > 0, target > 0
+        self.n_rows += len(arm)
+        self._n_matched += int(matched.sum())
+        self._matched.add(member_keys[matched])
+        self._weight += float(weight.sum())
+        self._squares += float(weight @ weight)
+        self.largest_weight = max(self.largest_weight, float(weight.max(initial=0.0)))
+        chances = np.where(wanted, propensity, np.inf)
+        smallest = chances.min(axis=1, initial=np.inf)
+        self._n_unsupported += int((smallest == 0).sum())
+        self._smallest = min(self._smallest, float(smallest.min(initial=np.inf)))
+        self._covered += float(np.where(propensity >= 0.01, target, 0.0).sum())
+
+    def found(self) -> Support:
+        """Say how well the rows that were added cover the policy."""
+        total, squares = self._weight, self._squares
+        return Support(
+            n_rows=self.n_rows,
+            n_unsupported=self._n_unsupported,
+            n_matched=self._n_matched,
+            matched_members=self._matched.n,
+            effective_rows=total * total / squares if squares > 0 else 0.0,
+            largest_share=self.largest_weight / total if total > 0 else 0.0,
+            smallest_propensity=self._smallest,
+            overlap=self._covered / self.n_rows,
+        )
+
+
+class GroupSupportSums(SupportSums):
+    """How well a log covers the groups of arms that a policy takes.
 
     Parameters
     ----------
-    arm
-        The arm.
-    ratio
-        Mean of ``1{arm given} / propensity`` over the rows where the arm was possible: 1 if all is well.
-    standard_error
-        Of the ratio.
-    z
-        ``(ratio - 1) / standard_error``; beyond 4 in size, a false alarm has probability 6e-5.
+    groups
+        The group of every arm, int64 of shape [A].
     """
 
-    arm: str
-    ratio: float
-    standard_error: float
-    z: float
+    def __init__(self, groups: NDArray[np.int64]) -> None:
+        super().__init__()
+        names, self._places = np.unique(groups, return_inverse=True)
+        self._member_of = np.eye(len(names))[self._places]
 
-
-class PropensityBin(NamedTuple):
-    """Rows whose logged propensities of one arm are alike.
-
-    Parameters
-    ----------
-    arm
-        The arm.
-    n_rows
-        How many rows.
-    propensity
-        Their mean propensity.
-    realised
-        The share of them to which the arm was given.
-    standard_error
-        Of `realised`, if the propensities are true.
-    """
-
-    arm: str
-    n_rows: int
-    propensity: float
-    realised: float
-    standard_error: float
+    def add(
+        self,
+        target: NDArray[np.float64],
+        propensity: NDArray[np.float64],
+        arm: NDArray[np.int64],
+        member_keys: NDArray[np.uint64],
+    ) -> None:
+        """Add rows, given as for arms."""
+        super().add(target @ self._member_of, propensity @ self._member_of, self._places[arm], member_keys)
 
 
 def support_of(target: NDArray[np.float64], log: Logged) -> Support:
@@ -141,107 +182,6 @@ def support_of(target: NDArray[np.float64], log: Logged) -> Support:
     log
         The log.
     """
-    return _support(target, log.propensity, log.arm, log.member_keys)
-
-
-def support_of_groups(target: NDArray[np.float64], log: Logged, groups: NDArray[np.int64]) -> Support:
-    """Measure how well a log covers the groups of arms that a policy takes.
-
-    Parameters
-    ----------
-    target
-        The policy's probability of every arm, float64 of shape [n, A].
-    log
-        The log.
-    groups
-        The group of every arm, int64 of shape [A].
-    """
-    names, places = np.unique(groups, return_inverse=True)
-    member_of = np.eye(len(names))[places]
-    return _support(target @ member_of, log.propensity @ member_of, places[log.arm], log.member_keys)
-
-
-def _support(
-    target: NDArray[np.float64],
-    propensity: NDArray[np.float64],
-    arm: NDArray[np.int64],
-    member_keys: NDArray[np.uint64],
-) -> Support:
-    n = len(arm)
-    weight = (
-        np.take_along_axis(target, arm[:, None], axis=1)
-        / np.take_along_axis(propensity, arm[:, None], axis=1)
-    )[:, 0]
-    total, squares = float(weight.sum()), float(np.square(weight).sum())
-    wanted = target > 0
-    return Support(
-        n_rows=n,
-        n_unsupported=int((wanted & (propensity == 0)).any(axis=1).sum()),
-        n_matched=int((weight > 0).sum()),
-        matched_members=len(np.unique(member_keys[weight > 0])),
-        effective_rows=total * total / squares if squares > 0 else 0.0,
-        largest_share=float(weight.max()) / total if total > 0 else 0.0,
-        smallest_propensity=float(propensity[wanted].min()),
-        overlap=float(target[propensity >= 0.01].sum() / n),
-    )
-
-
-def sample_ratio(log: Logged) -> float:
-    """Give the probability of arms coming as unevenly as they did, if the logged propensities are true.
-
-    The largest |z| of :func:`check_propensities`, over as many arms as there are (Bonferroni): an upper bound.
-    """
-    checks = check_propensities(log)
-    largest = max((abs(check.z) for check in checks), default=0.0)
-    return min(1.0, len(checks) * math.erfc(largest / math.sqrt(2.0)))
-
-
-def check_propensities(log: Logged) -> list[PropensityCheck]:
-    """Compare logged propensities with realised frequencies, arm by arm.
-
-    If the propensities are true, ``E[1{arm given} / propensity] = 1`` wherever the arm was possible; a log
-    whose propensities are wrong by a factor shows one over it.
-    """
-    checks = []
-    for code, arm in enumerate(log.arms):
-        possible = log.propensity[:, code] > 0
-        if not possible.any():
-            continue
-        given = (log.arm[possible] == code) / log.propensity[possible, code]
-        ratio = float(given.mean())
-        # Under the hypothesis each row has variance (1 - p) / p, known and not estimated: no arm that was
-        # never given can hide behind a variance of zero.
-        chance = log.propensity[possible, code]
-        exact = float(np.sqrt(((1 - chance) / chance).sum()) / possible.sum())
-        spread = clustered_error(given - ratio, log.member_keys[possible])
-        error = max(exact, spread) if np.isfinite(spread) else exact
-        z = (ratio - 1) / error if error > 0 else 0.0 if ratio == 1 else float("inf")
-        checks.append(PropensityCheck(arm, ratio, error, z))
-    return checks
-
-
-def propensity_bins(log: Logged, n_bins: int = 10) -> list[PropensityBin]:
-    """Put rows into bins of about equally many by the propensity of each arm; rows of one propensity stay together.
-
-    Parameters
-    ----------
-    log
-        The log.
-    n_bins
-        At most so many for each arm.
-    """
-    found = []
-    for code, arm in enumerate(log.arms):
-        chance = log.propensity[:, code]
-        possible = chance > 0
-        if not possible.any():
-            continue
-        edges = np.unique(np.quantile(chance[possible], np.linspace(0, 1, n_bins + 1)[1:-1]))
-        places = np.searchsorted(edges, chance, side="left")
-        for place in np.unique(places[possible]):
-            rows = possible & (places == place)
-            p, given = chance[rows], log.arm[rows] == code
-            # A cut below equal values can leave a bin of one row: its error says how little it tells.
-            error = float(np.sqrt((p * (1 - p)).sum()) / len(p))
-            found.append(PropensityBin(arm, len(p), float(p.mean()), float(given.mean()), error))
-    return found
+    sums = SupportSums()
+    sums.add(target, log.propensity, log.arm, log.member_keys)
+    return sums.found()

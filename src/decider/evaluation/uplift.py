@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from decider.errors import InvalidInput
 from decider.evaluation.intervals import Estimate, clustered_error
 from decider.evaluation.logged import Logged
-from decider.evaluation.rows import _check_model
+from decider.evaluation.rows import check_model
 from decider.evaluation.support import Limits, support_of
 from decider_core.random import TIE, stream_key, uniforms
 from decider_core.uplift_curve import AUTOC, AUUC, MEAN, QINI, curve_areas
@@ -104,7 +104,7 @@ def effect_scores(log: Logged, q_hat: F64 | None = None) -> F64:
         The reward model's value of every arm, learnt without the row's own reward: float64 of shape [n, A].
     """
     if q_hat is not None:
-        _check_model(q_hat, log)
+        check_model(q_hat, log)
     scores = np.zeros((log.n_rows, log.n_arms)) if q_hat is None else q_hat.copy()
     rows = np.arange(log.n_rows)
     scores[rows, log.arm] += (log.reward - scores[rows, log.arm]) / log.taken

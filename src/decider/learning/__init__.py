@@ -11,6 +11,7 @@ from decider.learning.judging import Judging, saw_rows
 from decider.learning.meta_learners import prognostic_learner, t_learner, x_learner
 from decider.learning.nuisances import cross_fit
 from decider.learning.panel import PanelEffect, panel_effect
+from decider.learning.passes import Lessons, LogPasses, Survey
 from decider.learning.r_learner import SetPosterior, r_learner, set_model
 from decider.learning.regression import LinearPosterior, fit
 from decider.learning.ridge import Moments, moments, ridge
@@ -26,12 +27,15 @@ __all__ = [
     "ComplierEffect",
     "Inclusion",
     "Judging",
+    "Lessons",
     "LinearPosterior",
+    "LogPasses",
     "Moments",
     "PanelEffect",
     "SetPosterior",
     "SetRows",
     "SetSums",
+    "Survey",
     "TrainSpec",
     "Training",
     "choose",

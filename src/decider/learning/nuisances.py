@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -51,33 +54,92 @@ def cross_fit(
     InvalidInput
         Naming every arm that has too few rows outside some fold.
     """
+    if base == "linear":
+        sums = RewardSums(log.n_arms, n_folds)
+        sums.add(log, z, fold)
+        return sums.models(log.arms).predict(z, fold)
     check_rows(log, fold, n_folds)
     predicted = np.empty((log.n_rows, log.n_arms))
-    members_of = [np.flatnonzero(fold == f) for f in range(n_folds)]
     for code in range(log.n_arms):
-        if base != "linear":
-            for f, rows in enumerate(members_of):
-                given = np.flatnonzero((fold != f) & (log.arm == code))
-                predicted[rows, code] = fit_base(base, z[given], log.reward[given], seed)(z[rows])
-            continue
-        parts = []
-        for rows in members_of:
-            given = rows[log.arm[rows] == code]
-            parts.append(moments(z[given], log.reward[given]))
-        for f, rows in enumerate(members_of):
-            others = [part for other, part in enumerate(parts) if other != f]
-            predicted[rows, code] = z[rows].astype(np.float64) @ ridge(_total(others))
+        for f in range(n_folds):
+            given = np.flatnonzero((fold != f) & (log.arm == code))
+            rows = np.flatnonzero(fold == f)
+            predicted[rows, code] = fit_base(base, z[given], log.reward[given], seed)(z[rows])
     return predicted
+
+
+class RewardModels(NamedTuple):
+    """Linear models of the reward by fold and arm, each learnt from the members of the other folds.
+
+    Parameters
+    ----------
+    coefficients
+        float64 of shape [folds, A, d].
+    """
+
+    coefficients: NDArray[np.float64]
+
+    def predict(self, z: NDArray[np.float32], fold: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Predict every arm's reward, float64 of shape [n, A]."""
+        predicted = np.empty((len(z), self.coefficients.shape[1]))
+        for f, of_fold in enumerate(self.coefficients):
+            rows = np.flatnonzero(fold == f)
+            predicted[rows] = z[rows].astype(np.float64) @ of_fold.T
+        return predicted
+
+
+class RewardSums:
+    """What cross-fitted linear models are learnt from, added up as rows pass by.
+
+    Parameters
+    ----------
+    n_arms, n_folds
+        How many arms and folds.
+    """
+
+    def __init__(self, n_arms: int, n_folds: int) -> None:
+        self._parts: list[list[Moments | None]] = [[None] * n_folds for _ in range(n_arms)]
+
+    def add(self, log: Logged, z: NDArray[np.float32], fold: NDArray[np.int64]) -> None:
+        """Add rows: mapped features, float32 of shape [n, d], and each row's fold, int64 of shape [n]."""
+        for code, parts in enumerate(self._parts):
+            given = np.flatnonzero(log.arm == code)
+            for f, before in enumerate(parts):
+                rows = given[fold[given] == f]
+                more = moments(z[rows], log.reward[rows])
+                parts[f] = more if before is None else before.plus(more)
+
+    def models(self, arms: Sequence[str]) -> RewardModels:
+        """Learn the models.
+
+        Raises
+        ------
+        InvalidInput
+            Naming every arm that has too few rows outside some fold.
+        """
+        known = [[part for part in parts if part is not None] for parts in self._parts]
+        _refuse_few(arms, [[round(part.gram[0, 0]) for part in parts] for parts in known])
+        n_folds = len(known[0])
+        others = [[f for f in range(n_folds) if f != left_out] for left_out in range(n_folds)]
+        return RewardModels(
+            np.array([[ridge(_total([parts[f] for f in some])) for parts in known] for some in others])
+        )
 
 
 def check_rows(log: Logged, fold: NDArray[np.int64], n_folds: int) -> None:
     """Refuse a log where an arm has fewer than MINIMUM_ROWS rows outside some fold."""
+    _refuse_few(
+        log.arms,
+        [np.bincount(fold[log.arm == code], minlength=n_folds).tolist() for code in range(log.n_arms)],
+    )
+
+
+def _refuse_few(arms: Sequence[str], counts: list[list[int]]) -> None:
     broken = []
-    for code, arm in enumerate(log.arms):
-        counts = np.bincount(fold[log.arm == code], minlength=n_folds)
-        fewest = int((counts.sum() - counts).min())
+    for arm, each in zip(arms, counts, strict=True):
+        fewest = min((sum(each) - count for count in each), default=0)
         if fewest < MINIMUM_ROWS:
-            rule = f"must have at least {MINIMUM_ROWS} rows outside each of {n_folds} folds"
+            rule = f"must have at least {MINIMUM_ROWS} rows outside each of {len(each)} folds"
             broken.append(Violation(f"arm {arm!r}", f"{rule}, got {fewest}"))
     if broken:
         raise InvalidInput(broken)

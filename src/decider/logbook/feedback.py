@@ -15,6 +15,7 @@ import hashlib
 import io
 import os
 import shutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Self
 
@@ -27,6 +28,9 @@ from decider.logbook.durable import check_file, sync_directory, write_sealed
 SCHEMA_VERSION = 1
 FORMAT = "decider.feedback"
 PART_ROWS = 1_000_000
+GROUP_ROWS = 1 << 18
+"""Rows of a row group: what is read at a time by who goes through a log in chunks."""
+CHUNK_ROWS = 1 << 16
 MANIFEST_NAME = "manifest.json"
 
 Fact = str | int | float | bool | list[str] | dict[str, int | float] | None
@@ -126,12 +130,36 @@ class Feedback:
         errors.UnknownName
             There is no such column.
         """
-        known = self.columns
-        for name in columns or []:
-            if name not in known:
-                raise errors.UnknownName.of("columns", f"must be among {known}", name)
+        self._check_columns(columns or [])
         files = [self.path / part.file for part in self._manifest.parts]
         return pl.read_parquet(files, columns=columns)
+
+    def chunks(self, columns: list[str], chunk_rows: int = CHUNK_ROWS) -> Iterator[pl.DataFrame]:
+        """Go through all rows in the order imported, never more than a row group in memory.
+
+        Parameters
+        ----------
+        columns
+            Which.
+        chunk_rows
+            At most so many rows at a time.
+
+        Raises
+        ------
+        errors.UnknownName
+            There is no such column.
+        """
+        self._check_columns(columns)
+        for part in self._manifest.parts:
+            table = pl.scan_parquet(self.path / part.file).select(columns)
+            for first in range(0, part.n_rows, GROUP_ROWS):
+                yield from table.slice(first, GROUP_ROWS).collect().iter_slices(chunk_rows)
+
+    def _check_columns(self, columns: list[str]) -> None:
+        known = self.columns
+        for name in columns:
+            if name not in known:
+                raise errors.UnknownName.of("columns", f"must be among {known}", name)
 
     @property
     def columns(self) -> list[str]:
@@ -156,7 +184,29 @@ def seal_feedback(
     feature_names: list[str],
     facts: dict[str, Fact],
 ) -> Feedback:
-    """Write a checked frame as a feedback directory, all or nothing.
+    """Write a checked frame as a feedback directory, all or nothing; see :func:`seal_parts`."""
+    return seal_parts(
+        frame.iter_slices(PART_ROWS),
+        out,
+        arms=arms,
+        control=control,
+        rewards=rewards,
+        feature_names=feature_names,
+        facts=facts,
+    )
+
+
+def seal_parts(
+    frames: Iterable[pl.DataFrame],
+    out: Path | str,
+    *,
+    arms: list[str],
+    control: str,
+    rewards: list[str],
+    feature_names: list[str],
+    facts: dict[str, Fact],
+) -> Feedback:
+    """Write checked frames, each a part, as a feedback directory, all or nothing.
 
     Raises
     ------
@@ -173,17 +223,17 @@ def seal_feedback(
         out.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
+        parts = [
+            _write_part(frame, temporary / f"part-{place:06d}.parquet") for place, frame in enumerate(frames)
+        ]
         manifest = _sealed(
             Manifest(
                 arms=arms,
                 control=control,
                 rewards=rewards,
                 feature_names=feature_names,
-                n_rows=frame.height,
-                parts=[
-                    _write_part(part, temporary / f"part-{place:06d}.parquet")
-                    for place, part in enumerate(frame.iter_slices(PART_ROWS))
-                ],
+                n_rows=sum(part.n_rows for part in parts),
+                parts=parts,
                 facts=facts,
             )
         )
@@ -199,7 +249,7 @@ def seal_feedback(
 
 def _write_part(frame: pl.DataFrame, path: Path) -> Part:
     content = io.BytesIO()
-    frame.write_parquet(content, compression="zstd", compression_level=1)
+    frame.write_parquet(content, compression="zstd", compression_level=1, row_group_size=GROUP_ROWS)
     with content.getbuffer() as view:
         write_sealed(path, view)
         return Part(path.name, frame.height, view.nbytes, hashlib.sha256(view).hexdigest())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +48,36 @@ class FeatureMap(Protocol):
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What belongs in array files, by name."""
         ...
+
+
+class FeatureMoments(NamedTuple):
+    """Means of raw features and sums of squared deviations from them; those of two sets of rows add up.
+
+    Parameters
+    ----------
+    n_rows
+        Rows.
+    mean, squares
+        float64 of shape [d0].
+    """
+
+    n_rows: int
+    mean: NDArray[np.float64]
+    squares: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, x: NDArray[np.float32]) -> FeatureMoments:
+        """Take the moments of raw features, float32 of shape [n >= 1, d0]."""
+        mean = x.mean(axis=0, dtype=np.float64)
+        return cls(len(x), mean, np.square(x - mean).sum(axis=0))
+
+    def plus(self, other: FeatureMoments) -> FeatureMoments:
+        """Return the moments of both sets of rows."""
+        n = self.n_rows + other.n_rows
+        apart = other.mean - self.mean
+        mean = self.mean + apart * (other.n_rows / n)
+        squares = self.squares + other.squares + np.square(apart) * (self.n_rows * other.n_rows / n)
+        return FeatureMoments(n, mean, squares)
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,8 +146,12 @@ class RawMap:
             row, column = np.argwhere(~np.isfinite(x))[0]
             place = f"at row {row}"
             raise InvalidInput.of(f"x:{names[column]}", "must be finite", float(x[row, column]), place)
-        mean = x.mean(axis=0, dtype=np.float64)
-        scale = np.sqrt(np.square(x - mean).mean(axis=0))
+        return cls.of_moments(FeatureMoments.of(x), names, intercept)
+
+    @classmethod
+    def of_moments(cls, moments: FeatureMoments, names: Sequence[str], intercept: bool = True) -> RawMap:
+        """Take means and standard deviations from the moments of one row or more."""
+        mean, scale = moments.mean, np.sqrt(moments.squares / moments.n_rows)
         # A spread that single precision cannot tell from rounding is none: dividing by it makes noise.
         scale[scale <= np.maximum(1e-6 * np.abs(mean), 1e-30)] = 0.0
         return cls(tuple(names), mean, scale, intercept)
