@@ -51,7 +51,11 @@ class BudgetPrices(NamedTuple):
 
 
 def price_for_budgets(
-    outcome_at: Callable[[F32], Outcome], budgets: F64, floor: float = 0.0, max_rounds: int = 100
+    outcome_at: Callable[[F32], Outcome],
+    budgets: F64,
+    floor: float = 0.0,
+    max_rounds: int = 100,
+    near: tuple[F32, F32] | None = None,
 ) -> BudgetPrices:
     """Return the least prices at which what goes out keeps every budget.
 
@@ -66,6 +70,9 @@ def price_for_budgets(
         The least price, rounded to float32.
     max_rounds
         Times that every price may rise.
+    near
+        f32[n_budgets] twice, not below the floor: prices between which the least ones are thought to lie, to spare
+        calls. The search begins at the lower ones, and tries none beyond the upper ones before it has tried those.
 
     Raises
     ------
@@ -83,7 +90,13 @@ def price_for_budgets(
     budgets = check_array("budgets", budgets, np.float64, (None,))
     check_range("budgets", budgets, 0.0, np.inf)
     start = np.float32(check_number("floor", floor, 0.0, LARGEST))
-    theta = np.full(budgets.size, start, np.float32)
+    theta, reach = np.full(budgets.size, start, np.float32), np.full(budgets.size, start, np.float32)
+    if near is not None:
+        theta, reach = (
+            check_array(f"near[{i}]", prices, np.float32, budgets.shape) for i, prices in enumerate(near)
+        )
+        check_range("near[0]", theta, float(start), LARGEST)
+        check_range("near[1]", reach, float(start), np.inf)
     outcome = outcome_at(theta)
     for turn in range(max_rounds):
         exceeded = np.flatnonzero(outcome.spend > budgets)
@@ -97,7 +110,7 @@ def price_for_budgets(
                 excess = outcome.spend[b] - budgets[b]
                 goal = max(budgets[b] - excess, 0.0) if late else budgets[b]
                 precision = 1 << min(late, 23)
-                theta, outcome = _raised(outcome_at, theta, budgets, int(b), goal, precision)
+                theta, outcome = _raised(outcome_at, theta, reach, budgets, int(b), goal, precision)
     raise ContractError(f"prices must settle within {max_rounds} rounds, got {theta} still rising")
 
 
@@ -127,14 +140,20 @@ def outcome_of(sets: I16, gains: F32, cost: F32, budget: I32, n_budgets: int) ->
 
 
 def _raised(
-    outcome_at: Callable[[F32], Outcome], theta: F32, budgets: F64, b: int, goal: float, precision: int
+    outcome_at: Callable[[F32], Outcome],
+    theta: F32,
+    reach: F32,
+    budgets: F64,
+    b: int,
+    goal: float,
+    precision: int,
 ) -> tuple[F32, Outcome]:
     """Return the prices with that of budget b raised until its goal is met, to some units in the last place."""
     # Steps that grow find a price that is high enough: late turns rise by a few units in the last place.
     low, top = _to_ordered(theta[b]), _to_ordered(np.float32(np.inf))
-    step = precision
+    stop, step = _to_ordered(reach[b]), precision
     while True:
-        high = min(low + step, top)
+        high = min(low + step, stop if low < stop else top)
         best = _tried(outcome_at, theta, b, high)
         if best[1].spend[b] <= goal:
             break

@@ -1,4 +1,4 @@
-"""How many sets hold what: counts over a chunk."""
+"""How many sets hold what, and what they gain: counts over a chunk."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from decider_core.caps import check_sets
-from decider_core.compile import I16, I32, I64, U8, kernel
+from decider_core.compile import F32, F64, I16, I32, I64, U8, kernel
 from decider_core.contracts import check_array, check_range
 
 
@@ -109,3 +109,49 @@ def _count_sets(sets: I16, stratum: U8, counts: SetCounts) -> None:
         counts.per_count[n_held] += 1
         counts.per_stratum[stratum[r]] += 1
         counts.sends_of_stratum[stratum[r]] += n_held
+
+
+class SentGains(NamedTuple):
+    """Counts over n members."""
+
+    per_candidate: I64
+    """[n_candidates] sets that hold each candidate."""
+    net: float
+    """Sum of the gains, less what was taken off."""
+
+
+def count_gains(sets: I16, gains: F32, less: F64) -> SentGains:
+    """Count what sets hold, and what it gains.
+
+    Parameters
+    ----------
+    sets : i16[max_messages, n_members]
+        Candidates, -1 in empty places.
+    gains : f32[max_messages, n_members]
+        Of each place.
+    less : f64[n_candidates]
+        What is taken off each gain.
+
+    Raises
+    ------
+    ContractError
+        If an argument has another dtype or shape or a code lies outside.
+    """
+    sets = check_array("sets", sets, np.int16, (None, None))
+    gains = check_array("gains", gains, np.float32, sets.shape)
+    less = check_array("less", less, np.float64, (None,))
+    check_sets(sets, less.size)
+    per_candidate = np.zeros(less.size, np.int64)
+    return SentGains(per_candidate, float(_count_gains(sets, gains, less, per_candidate)))
+
+
+@kernel
+def _count_gains(sets: I16, gains: F32, less: F64, per_candidate: I64) -> float:
+    net = 0.0
+    for place in range(sets.shape[0]):
+        for r in range(sets.shape[1]):
+            k = sets[place, r]
+            if k >= 0:
+                per_candidate[k] += 1
+                net += np.float64(gains[place, r]) - less[k]
+    return net

@@ -136,6 +136,10 @@ def test_outcomes_of_chunks_add_up():
         (lambda at: price_for_budgets(at, np.ones(2), -1.0), "floor must be"),
         (lambda at: price_for_budgets(at, np.ones(2), 0.0, 0), "prices must settle within 0 rounds"),
         (
+            lambda at: price_for_budgets(at, np.ones(2), 0.5, near=(np.zeros(2, "f4"), np.ones(2, "f4"))),
+            r"near\[0\] must be in",
+        ),
+        (
             lambda _: price_for_budgets(lambda _: Outcome(np.array([3.0]), 1.0), np.array([2.0])),
             r"budgets must cover what goes out at any price as it costs nothing, got 2.0 for 3.0 at \[0\]",
         ),
@@ -144,3 +148,41 @@ def test_outcomes_of_chunks_add_up():
 def test_refuses(call, text):
     with pytest.raises(ContractError, match=text):
         call(Members(0, 20, 4, 2, equal_costs=True).outcome_at)
+
+
+@pytest.mark.parametrize("width", [1.02, 4.0, np.inf])
+@pytest.mark.parametrize("equal_costs", [True, False])
+def test_prices_that_lie_near_are_found_with_fewer_calls(equal_costs, width):
+    members = Members(6, 60 if INTERPRETED else 2000, 8, 4, equal_costs=equal_costs)
+    budgets = members.shares(0.4)
+    tried = []
+
+    def counted(theta):
+        tried.append(theta)
+        return members.outcome_at(theta)
+
+    plain = price_for_budgets(counted, budgets)
+    n_plain = len(tried)
+    tried.clear()
+    low = (plain.theta / np.float32(1.02)).astype(np.float32)
+    high = (
+        (plain.theta * np.float32(width)).astype(np.float32) if width < np.inf else np.full_like(low, np.inf)
+    )
+    found = price_for_budgets(counted, budgets, near=(low, high))
+    assert (found.outcome.spend <= budgets).all()
+    assert found.gap <= plain.gap + (0.05 if INTERPRETED else 1e-3)
+    assert len(tried) < n_plain
+    if width == 1.02 and equal_costs:
+        np.testing.assert_array_equal(found.theta, plain.theta)
+        assert (np.array(tried) <= high).all()
+
+
+def test_prices_that_are_thought_to_lie_elsewhere_are_found_all_the_same():
+    members = Members(6, 60 if INTERPRETED else 500, 8, 2, equal_costs=True)
+    budgets = members.shares(0.4)
+    plain = price_for_budgets(members.outcome_at, budgets)
+    for factor in (0.1, 3.0):
+        near = (plain.theta * np.float32(factor), plain.theta * np.float32(factor * 1.1))
+        found = price_for_budgets(members.outcome_at, budgets, near=near)
+        assert (found.outcome.spend <= budgets).all()
+        assert found.gap <= plain.gap + (0.2 if INTERPRETED else 5e-3)

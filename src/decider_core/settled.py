@@ -1,0 +1,142 @@
+"""Which members get the same set at all prices between two: those that a search for prices need not assemble again."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from decider_core.caps import LARGEST, Caps, check_caps, check_fatigue, check_sets
+from decider_core.compile import F32, I16, I32, U8, inline, kernel
+from decider_core.contracts import check_array, check_number, check_range
+
+
+def settled(
+    sets: I16,
+    value: F32,
+    reason: U8,
+    fatigue: F32,
+    same_topic_penalty: float,
+    low: F32,
+    high: F32,
+    alike: I32,
+    caps: Caps,
+) -> U8:
+    """Return u8[n_members], 1 where assembly gives the same set whatever the charges between `low` and `high`.
+
+    Parameters
+    ----------
+    sets : i16[max_messages, n_members]
+        From :func:`decider_core.assemble.assemble` with costs of 1, prices `low` and ``tie_cut`` 0.
+    value, reason, fatigue, same_topic_penalty, caps
+        What it was given.
+    low, high : f32[n_candidates]
+        What a message must be worth, at least and at most; `high` may be infinite.
+    alike : i32[n_candidates]
+        Candidates of one number always have the same charge.
+
+    Raises
+    ------
+    ContractError
+        If an argument has another dtype or shape or lies outside.
+
+    Notes
+    -----
+    A message of the set stays at its place if it is admitted at its highest charge, and there still beats every
+    candidate that has room at the lowest charge of that one; those alike keep their order at any charge. What is not
+    admitted at the lowest charges never is. All of it is compared in float32 as assembly compares, and rounding
+    never changes an order: so a 1 is certain, and a 0 means "perhaps".
+    """
+    sets = check_array("sets", sets, np.int16, (caps.max_messages, None))
+    n_members = sets.shape[1]
+    value = check_array("value", value, np.float32, (None, n_members))
+    n_candidates = len(value)
+    reason = check_array("reason", reason, np.uint8, value.shape)
+    fatigue = check_fatigue(fatigue, n_members)
+    penalty = np.float32(check_number("same_topic_penalty", same_topic_penalty, 0.0, LARGEST))
+    low = check_array("low", low, np.float32, (n_candidates,))
+    high = check_array("high", high, np.float32, (n_candidates,))
+    check_range("low", low, -LARGEST, LARGEST)
+    check_range("high - low", high - low, 0.0, np.inf)
+    alike = check_array("alike", alike, np.int32, (n_candidates,))
+    caps = check_caps(caps, n_candidates, n_members)
+    check_sets(sets, n_candidates)
+    found = np.empty(n_members, np.uint8)
+    _settled(sets, value, reason, fatigue, penalty, low, high, alike, caps, found)
+    return found
+
+
+@kernel
+def _settled(
+    sets: I16,
+    value: F32,
+    reason: U8,
+    fatigue: F32,
+    penalty: np.float32,
+    low: F32,
+    high: F32,
+    alike: I32,
+    caps: Caps,
+    found: U8,
+) -> None:
+    for r in range(sets.shape[1]):
+        found[r] = 1
+        for place in range(len(sets)):
+            c = sets[place, r]
+            if c < 0:
+                break
+            gain = _gain(value, fatigue, penalty, caps.topic, sets, place, c, r)
+            if not gain > high[c] or _beaten(
+                gain - high[c], value, reason, fatigue, penalty, low, alike, caps, sets, place, r
+            ):
+                found[r] = 0
+                break
+
+
+@inline
+def _gain(
+    value: F32, fatigue: F32, penalty: np.float32, topic: I32, sets: I16, place: int, k: int, r: int
+) -> np.float32:
+    n_same = 0
+    for earlier in range(place):
+        n_same += topic[sets[earlier, r]] == topic[k]
+    gain: np.float32 = value[k, r] - fatigue[r] * np.float32(place) - penalty * np.float32(n_same)
+    return gain
+
+
+@kernel
+def _beaten(
+    least: np.float32,
+    value: F32,
+    reason: U8,
+    fatigue: F32,
+    penalty: np.float32,
+    low: F32,
+    alike: I32,
+    caps: Caps,
+    sets: I16,
+    place: int,
+    r: int,
+) -> bool:
+    # Whether some candidate with room, not alike to what stands at `place`, may be worth `least` after its charge.
+    chosen = alike[sets[place, r]]
+    for k in range(len(value)):
+        if reason[k, r] != 0 or alike[k] == chosen or not value[k, r] > low[k]:
+            continue
+        gain = _gain(value, fatigue, penalty, caps.topic, sets, place, k, r)
+        if gain > low[k] and gain - low[k] >= least and _has_room(caps, sets, place, k, r):
+            return True
+    return False
+
+
+@inline
+def _has_room(caps: Caps, sets: I16, place: int, k: int, r: int) -> bool:
+    on_channel, of_topic, taken = 0, 0, False
+    for earlier in range(place):
+        other = sets[earlier, r]
+        on_channel += caps.channel[other] == caps.channel[k]
+        of_topic += caps.topic[other] == caps.topic[k]
+        taken |= other == k
+    return bool(
+        not taken
+        and on_channel < caps.room_channel[caps.channel[k], r]
+        and of_topic < caps.room_topic[caps.topic[k], r]
+    )
