@@ -1,18 +1,25 @@
-"""What a run asks, whoever it asks it for."""
+"""What a run asks, and of whom."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from decider.decision.charges import run_budgets
 from decider.decision.check import channel_mask
 from decider.decision.exposure import Seen
 from decider.decision.parts import BoundExperiment, BoundPolicy, Parts
 from decider.decision.pricing import RunPrice
 from decider.decision.request import RunRequest
 from decider.decision.stages import Question
+from decider.errors import InvalidInput
+from decider.logbook.schema import RunBudget
 
 
 @dataclass(frozen=True)
@@ -27,6 +34,8 @@ class Asking:
     epoch: int
     allowed: NDArray[np.uint8]
     """[n_channels] 1 where the caller allows the channel."""
+    budgets: list[RunBudget]
+    """In the order of the catalog's channels, without prices."""
 
     @classmethod
     def of(cls, parts: Parts, request: RunRequest) -> Asking:
@@ -35,7 +44,7 @@ class Asking:
         Raises
         ------
         InvalidInput
-            For a policy or a channel that is not there.
+            For a policy or a channel that is not there, and for budgets with an experiment.
         """
         named = parts.policy_or_experiment(request.policy, request.decision_time_micros)
         experiment = named if isinstance(named, BoundExperiment) else None
@@ -43,7 +52,11 @@ class Asking:
         epoch = (
             bound.policy.epoch_of(request.decision_time_micros) if request.epoch is None else request.epoch
         )
-        return cls(parts, request, bound, experiment, epoch, channel_mask(parts.catalog, request.channels))
+        if experiment is not None and request.budgets:
+            rule = "must come with a policy, and not an experiment, whose cells would share them"
+            raise InvalidInput.of("budgets", rule, request.policy)
+        allowed = channel_mask(parts.catalog, request.channels)
+        return cls(parts, request, bound, experiment, epoch, allowed, run_budgets(parts.catalog, request))
 
     @property
     def max_messages(self) -> int:
@@ -67,4 +80,18 @@ class Asking:
             sends=seen.sends,
             until_sequence=seen.until_sequence,
             with_propensities=with_propensities,
+            charge=price.charge,
         )
+
+
+class Members(NamedTuple):
+    """A run's members, to be gone through any number of times."""
+
+    asking: Asking
+    rows: Callable[[int], Iterator[NDArray[np.int64]]]
+    """Gives all their rows in order, so many at a time."""
+    observe: Callable[[NDArray[np.int64]], Seen]
+    """Gives the history of some rows, as the run found it."""
+    pool: ThreadPoolExecutor
+    directory: Path
+    """Where what memory does not hold is kept for a while."""

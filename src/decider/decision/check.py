@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from decider.catalog import Catalog
-from decider.decision.request import MemberRequest, RunRequest
+from decider.decision.request import Budget, MemberRequest, RunRequest
 from decider.errors import InvalidInput, NotFound, UnknownName, Violation
 from decider.members import Snapshot
 
@@ -57,7 +58,34 @@ def _run_violations(request: RunRequest) -> list[Violation]:
         found.append(Violation("volume", f"must be in [0, 2^53), got {request.volume}"))
     if request.price is not None and not 0.0 <= request.price < float("inf"):
         found.append(Violation("price", f"must be finite and >= 0, got {request.price}"))
-    return found
+    return found + list(_budget_violations(request))
+
+
+def _budget_violations(request: RunRequest) -> Iterator[Violation]:
+    budgets = request.budgets
+    for name in ("volume", "price"):
+        if budgets and getattr(request, name) is not None:
+            yield Violation("budgets", f"must not be given together with {name}, got {len(budgets)}")
+    for place, budget in enumerate(budgets):
+        field = f"budgets[{place}]"
+        if (budget.messages is None) == (budget.cost is None):
+            yield Violation(field, f"must give either messages or cost, got {_given(budget)}")
+        if budget.messages is not None and not 0 <= budget.messages < 2**53:
+            yield Violation(f"{field}.messages", f"must be in [0, 2^53), got {budget.messages}")
+        if budget.cost is not None and not (math.isfinite(budget.cost) and budget.cost >= 0.0):
+            yield Violation(f"{field}.cost", f"must be finite and >= 0, got {budget.cost}")
+        if not budget.channel and budget.messages is not None:
+            rule = "must name a channel: messages on all channels together are a volume"
+            yield Violation(f"{field}.channel", f"{rule}, got {budget.channel!r}")
+        if not budget.channel and len(budgets) > 1:
+            rule = "must name a channel where there are other budgets: a message is paid for by one of them"
+            yield Violation(f"{field}.channel", f"{rule}, got {budget.channel!r}")
+        if budget.channel and any(budget.channel == other.channel for other in budgets[:place]):
+            yield Violation(f"{field}.channel", f"must be named once, got {budget.channel!r} again")
+
+
+def _given(budget: Budget) -> str:
+    return "neither" if budget.messages is None else "both"
 
 
 def digest_of(request: MemberRequest | RunRequest, *, whole_snapshot: bool = False) -> str:
@@ -65,6 +93,10 @@ def digest_of(request: MemberRequest | RunRequest, *, whole_snapshot: bool = Fal
     body = msgspec.to_builtins(request) | {"whole_snapshot": whole_snapshot}
     for name in ("trace", "resume_token"):
         body.pop(name, None)
+    # Requests from before there were budgets keep their digest, and budgets say the same in any order.
+    budgets = body.pop("budgets", ())
+    if budgets:
+        body["budgets"] = sorted(budgets, key=lambda budget: budget["channel"])
     return hashlib.sha256(msgspec.json.encode(body, order="deterministic")).hexdigest()
 
 

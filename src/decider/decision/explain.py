@@ -5,7 +5,7 @@ from __future__ import annotations
 from decider.decision.parts import Parts
 from decider.decision.replay import replay, same_decision
 from decider.decision.result import Decision, Explanation, TraceEntry
-from decider.decision.stages import Decided
+from decider.decision.stages import Decided, Question
 from decider.decision.trace import trace_of
 from decider.logbook.schema import DecisionRecord
 from decider_core.assemble import Caps
@@ -28,31 +28,33 @@ def explain_record(parts: Parts, sends: LiveSends, record: DecisionRecord) -> Ex
         trace=trace,
         reproduced=same_decision(record, parts.catalog, decided),
         runner_up=runner_up,
-        distance_to_price=_distance(parts, record, runner_up),
-        binding_cap=_binding(parts, record, decided, trace),
+        distance_to_price=_distance(question, runner_up),
+        binding_cap=_binding(question, record, decided, trace),
     )
 
 
-def _distance(parts: Parts, record: DecisionRecord, runner_up: TraceEntry | None) -> float | None:
+def _distance(question: Question, runner_up: TraceEntry | None) -> float | None:
     if runner_up is None or runner_up.gain_after_set is None:
         return None
-    cost = float(parts.catalog.cost[parts.catalog.index_of[runner_up.candidate]])
-    return runner_up.gain_after_set / cost - record.theta if cost > 0.0 else runner_up.gain_after_set
+    k = question.parts.catalog.index_of[runner_up.candidate]
+    cost = float(question.costs[k])
+    gain = runner_up.gain_after_set
+    return gain / cost - float(question.prices[k]) if cost > 0.0 else gain
 
 
-def _binding(parts: Parts, record: DecisionRecord, decided: Decided, trace: tuple[TraceEntry, ...]) -> str:
+def _binding(
+    question: Question, record: DecisionRecord, decided: Decided, trace: tuple[TraceEntry, ...]
+) -> str:
     if record.stratum == HOLDOUT:
         return "holdout"
     if record.stratum == EXPLORE or decided.explored.drawn[0]:
         return "drawn"
-    chosen = [parts.catalog.index_of[entry.candidate] for entry in record.messages]
-    wanted = sorted(
-        (entry for entry in trace if entry.reason == "eligible" and entry.place < 0),
-        key=lambda entry: -(entry.gain_after_set or 0.0),
-    )
-    for entry in wanted:
-        gain, k = entry.gain_after_set or 0.0, parts.catalog.index_of[entry.candidate]
-        if gain <= record.theta * float(parts.catalog.cost[k]):
+    index_of = question.parts.catalog.index_of
+    chosen = [index_of[entry.candidate] for entry in record.messages]
+    eligible = (entry for entry in trace if entry.reason == "eligible" and entry.place < 0)
+    wanted = [(entry.gain_after_set or 0.0, index_of[entry.candidate]) for entry in eligible]
+    for gain, k in sorted(wanted, key=lambda each: question.charged(each[1]) - each[0]):
+        if gain <= question.charged(k):
             return "price"
         if cap := _cap_reached(decided.permitted.caps, k, chosen):
             return cap

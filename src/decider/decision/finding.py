@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -14,26 +13,15 @@ from numpy.typing import NDArray
 
 from decider.decision import sizes
 from decider.decision.ahead import Ahead
-from decider.decision.asking import Asking
+from decider.decision.asking import Asking, Members
+from decider.decision.budgets import price_budgets
 from decider.decision.cells import cell_volumes
 from decider.decision.chunks import decide_ahead, joined
 from decider.decision.exposure import Seen
 from decider.decision.parts import BoundPolicy
 from decider.decision.pricing import RunPrice, Trial, decide_trial, price_rates, search_price
 from decider.decision.result import ResultChunk
-
-
-class Members(NamedTuple):
-    """A run's members, to be gone through any number of times."""
-
-    asking: Asking
-    rows: Callable[[int], Iterator[NDArray[np.int64]]]
-    """Gives all their rows in order, so many at a time."""
-    observe: Callable[[NDArray[np.int64]], Seen]
-    """Gives the history of some rows, as the run found it."""
-    pool: ThreadPoolExecutor
-    directory: Path
-    """Where what memory does not hold is kept for a while."""
+from decider.logbook.schema import Certificate, RunBudget
 
 
 class Found(NamedTuple):
@@ -44,15 +32,22 @@ class Found(NamedTuple):
     """One for each cell, where it runs an experiment."""
     ahead: Ahead | None = None
     """Every member decided already, to be cut at the price; where that can be."""
+    budgets: Sequence[RunBudget] = ()
+    """With their prices, where it has budgets."""
+    certificate: Certificate | None = None
+    """How good those are."""
 
 
 def find_prices(members: Members) -> Found:
-    """Find the price at which a run meets its volume, and that of each cell where it runs an experiment.
+    """Find the price at which a run meets its volume or budgets, and that of each cell of an experiment.
 
     Each cell has its members' part of the volume: a common one would let the policy that promises most take
     the others' sends, and what one cell does would depend on the others.
     """
     asking = members.asking
+    if asking.budgets:
+        found = price_budgets(members, asking.budgets, asking.bound.policy.price)
+        return Found(found.price, [], None, found.budgets, found.certificate)
     assert asking.request.volume is not None
     if asking.experiment is None:
         if can_be_cut(asking):
@@ -60,11 +55,11 @@ def find_prices(members: Members) -> Found:
         return Found(_find_price(members, asking.bound, asking.request.volume, None), [])
     policies, codes = asking.experiment.bound, asking.experiment.codes
     volumes = cell_volumes(asking.request.volume, len(policies), codes, members.rows(sizes.SEGMENT))
-    found = [
+    prices = [
         _find_price(members, bound, volume, code) if volume is not None else RunPrice.at(bound.policy.price)
         for code, (bound, volume) in enumerate(zip(policies, volumes, strict=True))
     ]
-    return Found(found[-1], found)
+    return Found(prices[-1], prices)
 
 
 def can_be_cut(asking: Asking) -> bool:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from decider.decision.parts import Parts
 from decider.errors import Conflict
 from decider.logbook.schema import (
+    Certificate,
     DecisionRecord,
     EventRecord,
     EventResult,
@@ -169,7 +170,13 @@ class Log(Protocol):
     def start_run(self, record: RunRecord) -> RunRecord: ...  # noqa: D102
 
     def set_price(  # noqa: D102
-        self, run_id: str, theta: float, tie_cut: int, cells: Sequence[tuple[float, int]] = ()
+        self,
+        run_id: str,
+        theta: float,
+        tie_cut: int,
+        cells: Sequence[tuple[float, int]] = (),
+        budgets: Sequence[float] = (),
+        certificate: Certificate | None = None,
     ) -> None: ...
 
     def seal_segment(self, run_id: str, first_ordinal: int, frame: pl.DataFrame) -> SealedSegment: ...  # noqa: D102

@@ -28,6 +28,8 @@ class RunPrice(NamedTuple):
     """Gains exactly at the price are admitted up to this key."""
     n_drawn: int
     """Sends of drawn sets (explore stratum), which no price changes."""
+    charge: NDArray[np.float32] | None = None
+    """[K] what each message must be worth, where the run has budgets; none: `theta` for each unit of its cost."""
 
     @classmethod
     def at(cls, theta: float) -> RunPrice:

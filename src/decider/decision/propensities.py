@@ -58,7 +58,7 @@ def propensities(
             allowed.reason,
             estimated.fatigue[here],
             question.same_topic_penalty,
-            catalog.cost,
+            question.costs,
             question.prices,
             int(question.tie_cut),
             ties[here],
@@ -119,7 +119,7 @@ def _single(
     chosen: NDArray[np.int16],
 ) -> NDArray[np.float64]:
     mean, sd = (np.ascontiguousarray(array[:, exploit]) for array in (estimated.mean, estimated.sd))
-    chances = single_choice(mean, sd, allowed.reason, question.parts.catalog.cost, question.prices)
+    chances = single_choice(mean, sd, allowed.reason, question.costs, question.prices)
     nobody = question.parts.catalog.n_candidates
     of_chosen: NDArray[np.float64] = chances[
         np.where(chosen[0] < 0, nobody, chosen[0]), np.arange(exploit.size)

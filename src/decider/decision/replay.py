@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from decider.catalog import Catalog
 from decider.decision.cells import padded
+from decider.decision.charges import charge_of
 from decider.decision.check import channel_mask, row_of
 from decider.decision.chunks import decide_chunk
 from decider.decision.frame import chunk_of_segment, segment_frame
@@ -66,6 +67,7 @@ def replay(parts: Parts, record: DecisionRecord, sends: LiveSends) -> tuple[Ques
             parts.catalog, parts.snapshot, row, context, record.pair_features, pair_names
         ),
         with_propensities=record.propensity_kind != "deferred",
+        charge=charge_of(parts.catalog, record.theta, record.budgets),
     )
     return question, decide(question)
 
@@ -133,6 +135,7 @@ def question_of(
         sends=sends,
         until_sequence=sequence,
         with_propensities=not np.isnan(logged.propensity[places]).any(),
+        charge=charge_of(parts.catalog, run.theta, run.budgets),
     )
 
 

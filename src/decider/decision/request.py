@@ -35,6 +35,17 @@ class MemberRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Budget:
+    """At most so many messages on a channel, or so much cost; one of the two."""
+
+    channel: str = ""
+    """Of one channel; empty for all channels together, which only a cost can be of: messages of all are a volume."""
+    messages: int | None = None
+    cost: float | None = None
+    """In the catalog's unit."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunRequest:
     """One bulk pass."""
 
@@ -49,6 +60,8 @@ class RunRequest:
     """At most so many sends in this run; its price is found exactly. Not together with `price`."""
     price: float | None = None
     """Incrementality threshold per unit of cost; none takes the policy's."""
+    budgets: tuple[Budget, ...] = ()
+    """What may be sent on single channels; each gets a price of its own. Not together with `volume` or `price`."""
     defer_propensities: bool = False
     """Leave exploit propensities out: they can be recomputed from the log."""
     dry_run: bool = False

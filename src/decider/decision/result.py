@@ -146,6 +146,21 @@ class ResultChunk:
 
 
 @dataclass(frozen=True)
+class SpentBudget:
+    """A budget of a run, its price, and what went of it."""
+
+    channel: str
+    """Empty for all channels together."""
+    unit: str
+    """What it counts: `messages` or `cost`."""
+    amount: float
+    price: float | None
+    """What a message must be worth beyond the run's own price, per unit; none while it is not found."""
+    spent: float
+    """Never more than the amount, what was drawn at random included."""
+
+
+@dataclass(frozen=True)
 class RunSummary:
     """What a run did."""
 
@@ -165,7 +180,16 @@ class RunSummary:
     per_count: tuple[int, ...]
     """Members with 0, 1, 2, ... messages."""
     per_stratum: Mapping[str, int]
+    budgets: tuple[SpentBudget, ...] = ()
+    bound: float | None = None
+    """No other choice of sets within the budgets is worth more; see :class:`decider.logbook.schema.Certificate`."""
+    gap: float | None = None
+    """What the choice made is worth less, as a share of it."""
 
     def as_dict(self) -> dict[str, object]:
-        """The same as plain values."""
-        return asdict(self)
+        """The same as plain values; of budgets only where there are any, as in runs from before there were."""
+        values = asdict(self)
+        if not self.budgets:
+            for name in ("budgets", "bound", "gap"):
+                del values[name]
+        return values

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from decider.decision import sizes
 from decider.decision.ahead import Ahead
-from decider.decision.asking import Asking
+from decider.decision.asking import Asking, Members
 from decider.decision.cells import decide_cells, run_cells, same_cells
+from decider.decision.charges import charge_of
 from decider.decision.check import check_request, digest_of
 from decider.decision.chunks import decide_chunk, joined, replaced
 from decider.decision.exposure import Exposure, Seen
-from decider.decision.finding import Members, find_prices
+from decider.decision.finding import Found, find_prices
 from decider.decision.frame import chunk_of_segment, segment_frame
 from decider.decision.parts import Parts
 from decider.decision.ports import Log
@@ -48,7 +49,6 @@ class _Segment(NamedTuple):
     rows: NDArray[np.int64]
     seen: Seen
     logged: SegmentInfo | None
-    chunks: list[Future[ResultChunk]]
     made: Future[tuple[ResultChunk, Seen, SealedSegment | None]] | None = None
     """The whole of it at the run's price: sealed too, unless the run is dry."""
 
@@ -57,8 +57,8 @@ class Run:
     """One bulk pass, from its header to its summary.
 
     Members come by :meth:`add` (or are the whole snapshot); decisions come back from `add` as soon as a
-    segment of them is full and durable, the rest from :meth:`finish`. With a volume, the first pass only
-    collects the marginal gains, and every decision comes from `finish`, at the exact price. A run whose
+    segment of them is full and durable, the rest from :meth:`finish`. With a volume or budgets, the first pass only
+    finds the price, and every decision comes from `finish`, at the exact one. A run whose
     request id is known goes on where its log ends: what is durable is answered from the log.
     """
 
@@ -74,7 +74,7 @@ class Run:
         self._answer_from = resume_at(request, self.run_id)
         self._price: RunPrice | None = None
         self._ahead: Ahead | None = None
-        if request.volume is None:
+        if request.volume is None and not request.budgets:
             own = self._asking.bound.policy.price
             self._price = RunPrice.at(own if request.price is None else request.price)
         self.record = self._record()
@@ -141,7 +141,7 @@ class Run:
             if self._price is None:
                 found = find_prices(self._members())
                 self._ahead = found.ahead
-                self._set_price(found.price, found.of_cells)
+                self._set_price(found)
             yield from self._decide(self._left(sizes.SEGMENT))
         finally:
             if self._ahead is not None:
@@ -153,8 +153,8 @@ class Run:
     @property
     def summary(self) -> RunSummary:
         """Counts and sums over all members answered so far."""
-        price = self._price or RunPrice(np.float32(np.nan), np.uint64(0), 0)
-        return self._tally.summary(self.run_id, price)
+        price = self._price or RunPrice.at(np.nan)
+        return self._tally.summary(self.record, price)
 
     def close(self) -> None:
         """Abandon the run; what is durable stays, and a run with the same request goes on from there."""
@@ -181,6 +181,7 @@ class Run:
             channels=None if request.channels is None else list(request.channels),
             theta=None if self._price is None else float(self._price.theta),
             tie_cut=None if self._price is None else int(self._price.tie_cut),
+            budgets=self._asking.budgets,
             propensity_draws=policy.propensity_draws,
             history_sequence=self._desk.exposure.last_sequence,
             experiment="" if cell is None else cell.experiment,
@@ -202,7 +203,8 @@ class Run:
             raise InvalidInput.of("request_id", rule, self._request.request_id)
         self.record = stored
         if stored.theta is not None and stored.tie_cut is not None:
-            self._price = RunPrice(np.float32(stored.theta), np.uint64(stored.tie_cut), 0)
+            charge = charge_of(self.parts.catalog, stored.theta, stored.budgets)
+            self._price = RunPrice(np.float32(stored.theta), np.uint64(stored.tie_cut), 0, charge)
         return {info.first_ordinal: info for info in self._desk.log.segments(self.run_id)}
 
     def _left(self, size: int) -> Iterator[NDArray[np.int64]]:
@@ -230,17 +232,22 @@ class Run:
         """The history as the run found it: so a run that was broken off and goes on decides the same."""
         return self._desk.exposure.observe(rows, self.parts.catalog, self.record.history_sequence)
 
-    def _set_price(self, price: RunPrice, of_cells: list[RunPrice]) -> None:
-        theta, tie_cut = float(price.theta), int(price.tie_cut)
-        prices = [(float(each.theta), int(each.tie_cut)) for each in of_cells]
+    def _set_price(self, found: Found) -> None:
+        theta, tie_cut = float(found.price.theta), int(found.price.tie_cut)
+        prices = [(float(each.theta), int(each.tie_cut)) for each in found.of_cells]
+        budgets = list(found.budgets)
+        bound, gap = found.certificate or (None, None)
         if not self._request.dry_run:
-            self._desk.log.set_price(self.run_id, theta, tie_cut, prices)
+            of_budgets = [budget.price for budget in budgets if budget.price is not None]
+            self._desk.log.set_price(self.run_id, theta, tie_cut, prices, of_budgets, found.certificate)
         cells = [
             msgspec.structs.replace(cell, theta=cell_theta, tie_cut=cell_cut)
             for cell, (cell_theta, cell_cut) in zip(self.record.cells, prices, strict=True)
         ]
-        self.record = msgspec.structs.replace(self.record, theta=theta, tie_cut=tie_cut, cells=cells)
-        self._price = price
+        self.record = msgspec.structs.replace(
+            self.record, theta=theta, tie_cut=tie_cut, cells=cells, budgets=budgets, bound=bound, gap=gap
+        )
+        self._price = found.price
 
     def _decide(self, segments: Iterator[NDArray[np.int64]]) -> Iterator[ResultChunk]:
         """Decide segment after segment, the next ones while this one becomes durable."""
@@ -269,19 +276,19 @@ class Run:
     def _begin(self, rows: NDArray[np.int64], ordinal: int) -> _Segment:
         seen = self._observe(rows)
         if ordinal in self._logged:
-            return _Segment(rows, seen, self._logged[ordinal], [])
+            return _Segment(rows, seen, self._logged[ordinal])
         submit = self._desk.pool.submit
         if self._ahead is not None:
             assert self._price is not None
             made = submit(self._cut_and_seal, self._ahead, ordinal // sizes.SEGMENT, rows, self._price)
-            return _Segment(rows, seen, None, [], made)
+            return _Segment(rows, seen, None, made)
         starts = range(0, rows.size, sizes.CHUNK)
         chunks = [
             submit(self._decide_chunk, self._question(rows[at : at + sizes.CHUNK], seen), ordinal + at)
             for at in starts
         ]
         # It comes after its chunks in the queue of the threads: so it waits for none that has not begun.
-        return _Segment(rows, seen, None, [], submit(self._join_and_seal, chunks, seen))
+        return _Segment(rows, seen, None, submit(self._join_and_seal, chunks, seen))
 
     def _join_and_seal(
         self, chunks: list[Future[ResultChunk]], seen: Seen

@@ -154,7 +154,7 @@ def assemble(
     ties = tie_keys(question.bound.policy.seed, question.epoch, gathered.keys)
     greedy, gains = assemble_sets(
         explored.value, permitted.reason, estimated.fatigue, penalty,
-        catalog.cost, question.prices, int(question.tie_cut), ties, permitted.caps,
+        question.costs, question.prices, int(question.tie_cut), ties, permitted.caps,
     )  # fmt: skip
     sets, held_out = greedy.copy(), explored.stratum == core_explore.HOLDOUT
     if explored.drawn.any() or held_out.any():

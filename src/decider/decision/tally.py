@@ -7,8 +7,10 @@ import math
 import numpy as np
 
 from decider.catalog import Catalog
+from decider.decision.charges import Charges
 from decider.decision.pricing import RunPrice
-from decider.decision.result import STRATA, ResultChunk, RunSummary
+from decider.decision.result import STRATA, ResultChunk, RunSummary, SpentBudget
+from decider.logbook.schema import RunRecord
 from decider_core.counts import count_sets
 from decider_core.explore import EXPLORE
 
@@ -33,8 +35,8 @@ class Tally:
         self._volume_explore += int(counts.sends_of_stratum[EXPLORE])
         self._expected.append(float(chunk.expected.sum(dtype=np.float64)))
 
-    def summary(self, run_id: str, price: RunPrice) -> RunSummary:
-        """Everything counted so far."""
+    def summary(self, record: RunRecord, price: RunPrice) -> RunSummary:
+        """Everything counted so far of a run."""
         catalog, per = self._catalog, self._per_candidate
         per_message = {message.id: 0 for message in catalog.messages}
         per_channel = dict.fromkeys(catalog.channel_names, 0)
@@ -42,7 +44,7 @@ class Tally:
             per_message[candidate.message] += int(per[candidate.index])
             per_channel[candidate.channel] += int(per[candidate.index])
         return RunSummary(
-            run_id=run_id,
+            run_id=record.run_id,
             n_members=int(self._per_count.sum()),
             n_messaged=int(self._per_count[1:].sum()),
             volume=int(per.sum()),
@@ -55,4 +57,17 @@ class Tally:
             per_channel=per_channel,
             per_count=tuple(self._per_count.tolist()),
             per_stratum=dict(zip(STRATA, self._per_stratum.tolist(), strict=True)),
+            budgets=self._spent(record),
+            bound=record.bound,
+            gap=record.gap,
+        )
+
+    def _spent(self, record: RunRecord) -> tuple[SpentBudget, ...]:
+        if not record.budgets:
+            return ()
+        charges = Charges(self._catalog, record.theta or 0.0, record.budgets)
+        spent = charges.spent(self._per_candidate).tolist()
+        return tuple(
+            SpentBudget(budget.channel, budget.unit, budget.amount, budget.price, amount)
+            for budget, amount in zip(record.budgets, spent, strict=True)
         )

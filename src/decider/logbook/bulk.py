@@ -15,7 +15,15 @@ import polars as pl
 from decider import errors
 from decider.logbook.commit import GroupCommit, Ticket
 from decider.logbook.database import Readers, checked_body
-from decider.logbook.schema import DecisionRecord, MemberId, RunRecord, SealedSegment, SegmentInfo, run_id_of
+from decider.logbook.schema import (
+    Certificate,
+    DecisionRecord,
+    MemberId,
+    RunRecord,
+    SealedSegment,
+    SegmentInfo,
+    run_id_of,
+)
 from decider.logbook.segments import SegmentFiles, check_segment, decision_of_row, n_places
 
 _ADD_RUN = "INSERT INTO runs (run_id, crc, body) VALUES (?, ?, ?)"
@@ -98,17 +106,19 @@ class BulkRuns:
         theta: float,
         tie_cut: int,
         cells: Sequence[tuple[float, int]] = (),
+        budgets: Sequence[float] = (),
+        certificate: Certificate | None = None,
     ) -> None:
-        """Set a run's price, and that of each of its cells; the same price again changes nothing.
+        """Set a run's price, and that of each of its cells or budgets; the same again changes nothing.
 
         Raises
         ------
         errors.Conflict
             The run has another price already: decisions may have gone out under it.
         errors.InvalidInput
-            `theta` is NaN, or `tie_cut` is not an unsigned 64-bit integer.
+            A price is NaN, or `tie_cut` is not an unsigned 64-bit integer.
         """
-        for price, cut in ((theta, tie_cut), *cells):
+        for price, cut in ((theta, tie_cut), *cells, *((price, 0) for price in budgets)):
             if math.isnan(price):
                 raise errors.InvalidInput.of("theta", "must be a number", price)
             if not 0 <= cut < 2**64:
@@ -121,11 +131,23 @@ class BulkRuns:
                 msgspec.structs.replace(cell, theta=price, tie_cut=cut)
                 for cell, (price, cut) in zip(run.cells, cells, strict=True)
             ]
-            if (run.theta, run.tie_cut, run.cells) == (theta, tie_cut, priced):
+            if len(budgets) != len(run.budgets):
+                raise errors.InvalidInput.of("budgets", f"must be {len(run.budgets)} prices", len(budgets))
+            paid = [
+                msgspec.structs.replace(budget, price=price)
+                for budget, price in zip(run.budgets, budgets, strict=True)
+            ]
+            bound, gap = (None, None) if certificate is None else certificate
+            changed = msgspec.structs.replace(
+                run, theta=theta, tie_cut=tie_cut, cells=priced, budgets=paid, bound=bound, gap=gap
+            )
+            if changed == run:
                 return
             if run.theta is not None:
-                raise errors.Conflict("run_id", run_id, f"has the price {run.theta} already, got {theta}")
-            changed = msgspec.structs.replace(run, theta=theta, tie_cut=tie_cut, cells=priced)
+                rule = f"has the price {run.theta} already, got {theta}"
+                if run.budgets:
+                    rule = f"has prices of its budgets already, got {list(budgets)}"
+                raise errors.Conflict("run_id", run_id, rule)
             self._change(commits, changed)
 
     def seal(self, run_id: str, first_ordinal: int, frame: pl.DataFrame) -> SealedSegment:

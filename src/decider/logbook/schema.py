@@ -42,6 +42,31 @@ class SetEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Topic when it was decided."""
 
 
+class RunBudget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a run may send on a channel, and the price that keeps it so."""
+
+    channel: str
+    """Empty for all channels together."""
+    unit: Literal["messages", "cost"]
+    """What `amount` counts."""
+    amount: float
+    """At most so much."""
+    price: float | None = None
+    """What a message must be worth beyond the run's own price, per unit of the amount; None until
+    :meth:`Logbook.set_price`."""
+
+
+class Certificate(NamedTuple):
+    """How good the prices of budgets are; in reward as the policy values it, for sets that prices decide."""
+
+    bound: float
+    """No other choice of sets within the budgets is worth more, cost at the run's own price taken off; exact where
+    each member's set is the best at its prices (no fatigue, no same-topic penalty, no cap but the member's own),
+    else an estimate."""
+    gap: float
+    """What the choice made is worth less than the bound, as a share of it."""
+
+
 class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One decision for one member: what was sent, under what, and with what probability."""
 
@@ -91,6 +116,8 @@ class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """The member's cell in it; `policy` is the cell's."""
     evaluation: bool = False
     """Whether it was made to compare cells: it is learnt from only when one says so."""
+    budgets: list[RunBudget] = []
+    """Those of its run, with their prices, which add to `theta`."""
 
 
 class EventType(StrEnum):
@@ -163,6 +190,12 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     theta: float | None = None
     """Price; None until :meth:`Logbook.set_price`."""
     tie_cut: int | None = None
+    budgets: list[RunBudget] = []
+    """Its budgets in the order of the catalog's channels: what `theta` asks per unit of cost, their prices add to."""
+    bound: float | None = None
+    """See :class:`Certificate`; None where there are no budgets, and until :meth:`Logbook.set_price`."""
+    gap: float | None = None
+    """Likewise."""
     propensity_draws: int = 0
     """Replays made for each decision whose propensity is replayed."""
     experiment: str = ""

@@ -195,6 +195,7 @@ def decision_of_row(run: RunRecord, row: Mapping[str, Any]) -> DecisionRecord:
         catalog_version=run.catalog_version,
         stratum=row["stratum"],
         theta=run.theta if made.theta is None else made.theta,
+        budgets=run.budgets,
         tie_cut=run.tie_cut if made.tie_cut is None else made.tie_cut,
         messages=[
             SetEntry(

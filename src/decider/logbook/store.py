@@ -28,6 +28,7 @@ from decider.logbook.events import Events
 from decider.logbook.frames import decision_frames, event_frames, single_decisions
 from decider.logbook.history import history_entries
 from decider.logbook.schema import (
+    Certificate,
     DecisionRecord,
     EventRecord,
     EventResult,
@@ -246,10 +247,16 @@ class Logbook:
             return self._bulk.start(commits, record)
 
     def set_price(
-        self, run_id: str, theta: float, tie_cut: int, cells: Sequence[tuple[float, int]] = ()
+        self,
+        run_id: str,
+        theta: float,
+        tie_cut: int,
+        cells: Sequence[tuple[float, int]] = (),
+        budgets: Sequence[float] = (),
+        certificate: Certificate | None = None,
     ) -> None:
-        """Set the price of a run, once; see :meth:`BulkRuns.set_price`."""
-        self._bulk.set_price(self._writer(), run_id, theta, tie_cut, cells)
+        """Set the prices of a run, once; see :meth:`BulkRuns.set_price`."""
+        self._bulk.set_price(self._writer(), run_id, theta, tie_cut, cells, budgets, certificate)
 
     def seal_segment(self, run_id: str, first_ordinal: int, frame: pl.DataFrame) -> SealedSegment:
         """Write a run's decisions from `first_ordinal` on to a file; see :meth:`BulkRuns.seal`."""

@@ -1,0 +1,247 @@
+"""The prices of several budgets in one run, each the least at which its own is kept, and what they could miss.
+
+A search tries hundreds of prices. It is first made for some of the members, by their keys; then all members are
+valued once, between prices that lie a few standard errors to either side. Most get the same set at all of them and are
+counted there and then; the others, a few in a hundred, are kept, and the exact search assembles these alone. A
+search that leaves the range makes it anew, wider: so the range is a matter of speed, and never of the prices.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from typing import NamedTuple, TypeVar
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from decider.decision import sizes
+from decider.decision.asking import Members
+from decider.decision.charges import Charges
+from decider.decision.held import Block, Held, Weighed, added, weigh
+from decider.decision.pricing import RunPrice
+from decider.errors import InvalidInput, Violation
+from decider.logbook.schema import Certificate, RunBudget
+from decider_core.budgets import BudgetPrices, Outcome, price_for_budgets
+from decider_core.counts import SentGains, count_gains
+from decider_core.random import tie_keys
+from decider_core.settled import settled
+
+SAMPLE = 65_536
+"""Members of the first search; of runs up to twice as large, all."""
+STANDARD_ERRORS = 4.0
+"""How far to either side the exact prices are looked for."""
+
+Prices = NDArray[np.float32]
+T = TypeVar("T")
+
+
+class Budgeted(NamedTuple):
+    """Prices of budgets."""
+
+    price: RunPrice
+    budgets: list[RunBudget]
+    certificate: Certificate
+
+
+def price_budgets(members: Members, budgets: list[RunBudget], floor: float) -> Budgeted:
+    """Find the prices of budgets.
+
+    Parameters
+    ----------
+    members
+        Of the run.
+    budgets
+        In the order of the catalog's channels, so that the order in which they were asked for changes nothing.
+    floor
+        The run's own price, per unit of cost.
+
+    Raises
+    ------
+    InvalidInput
+        For budgets below what is drawn at random whatever the price.
+    """
+    charges = Charges(members.asking.parts.catalog, floor, budgets)
+    amounts = np.array([budget.amount for budget in budgets])
+    n_members = sum(rows.size for rows in members.rows(sizes.SEGMENT))
+    whole = n_members <= 2 * SAMPLE
+    near = None if whole else _near(members, charges, amounts, n_members)
+    everybody = _Between(members, charges, amounts, near)
+    try:
+        everybody.go_through()
+        found = price_for_budgets(everybody.outcome_at, amounts, near=everybody.near)
+    finally:
+        everybody.close()
+    prices = found.theta.tolist()
+    return Budgeted(
+        RunPrice(np.float32(floor), np.uint64(0), int(everybody.drawn.sum()), charges.at(found.theta)),
+        [msgspec.structs.replace(budget, price=price) for budget, price in zip(budgets, prices, strict=True)],
+        Certificate(found.bound, found.gap),
+    )
+
+
+class _Near(NamedTuple):
+    """Prices of budgets, between which the exact ones are thought to lie: [n_budgets] each."""
+
+    low: Prices
+    high: Prices
+
+    def holds(self, prices: Prices) -> bool:
+        return bool(((prices >= self.low) & (prices <= self.high)).all())
+
+    def widened(self, prices: Prices) -> _Near:
+        """Ten times as wide where the prices lie outside, as far as it goes where it is wide already."""
+        width = np.where(np.isfinite(self.high), self.high - self.low, 0.0)
+        low = np.where(prices < self.low, np.maximum(prices - 10.0 * width, 0.0), self.low)
+        low = np.where(low < 0.5 * self.low, 0.0, low)
+        high = np.where(prices > self.high, prices + 10.0 * width, self.high)
+        high = np.where(high > 2.0 * self.high, np.inf, high)
+        return _Near(low.astype(np.float32), high.astype(np.float32))
+
+
+class _Between:
+    """Everybody, counted for prices in a range: those whose set it does not change once, the others each time.
+
+    Without a range, everybody is counted each time.
+    """
+
+    def __init__(
+        self, members: Members, charges: Charges, amounts: NDArray[np.float64], near: _Near | None
+    ) -> None:
+        self._members, self._charges, self._amounts = members, charges, amounts
+        self.near = near
+        self.drawn = np.zeros(charges.less.size, np.int64)
+        self._same = SentGains(self.drawn, 0.0)
+        self._held = Held(members.directory)
+
+    def outcome_at(self, prices: Prices) -> Outcome:
+        """What goes out at some prices, what is drawn at random included in what is spent."""
+        if self.near is not None and not self.near.holds(prices):
+            self.near = self.near.widened(prices)
+            self._held.close()
+            self._held = Held(self._members.directory)
+            self.go_through()
+        charges = self._charges
+        found = self._held.counts_at(charges.at(prices), charges.less, self._members.pool)
+        sent = self.drawn + self._same.per_candidate + found.per_candidate
+        return Outcome(charges.spent(sent), self._same.net + found.net)
+
+    def close(self) -> None:
+        self._held.close()
+
+    def go_through(self) -> None:
+        """Value everybody once; comes before the first outcome.
+
+        Raises
+        ------
+        InvalidInput
+            For budgets below what is drawn at random.
+        """
+        parts, drawn = [], np.zeros_like(self.drawn)
+        for one in _each(self._members, lambda weighed: _sorted_out(weighed, self._charges, self.near)):
+            self._held.add(one.left)
+            parts.append(one.same)
+            drawn += one.drawn
+        self._held.seal()
+        self.drawn, self._same = drawn, added(parts, drawn.size)
+        _refuse_below_drawn(self._charges, self._amounts, drawn)
+
+
+class _SortedOut(NamedTuple):
+    same: SentGains
+    left: Block
+    drawn: NDArray[np.int64]
+
+
+def _sorted_out(weighed: Weighed, charges: Charges, near: _Near | None) -> _SortedOut:
+    """Count whose set is the same at all prices in the range; the others are left."""
+    block = weighed.block
+    if near is None:
+        return _SortedOut(SentGains(np.zeros_like(weighed.drawn), 0.0), block, weighed.drawn)
+    low, high = charges.at(near.low), charges.at(near.high)
+    sets, gains = block.sets_at(low)
+    same = settled(
+        sets, block.value, block.reason, block.fatigue, block.same_topic_penalty,
+        low, high, charges.alike, block.caps,
+    )  # fmt: skip
+    left = np.flatnonzero(same == 0)
+    sets[:, left] = -1
+    return _SortedOut(count_gains(sets, gains, charges.less), block.of(left), weighed.drawn)
+
+
+def _near(members: Members, charges: Charges, amounts: NDArray[np.float64], n_members: int) -> _Near:
+    """Prices for some of the members, of as much of the budgets as they would spend by chance at most and at least."""
+    some, drawn = Held(members.directory), np.zeros(charges.less.size, np.int64)
+    n_taken = 0
+    for weighed in _each(members, lambda weighed: weighed, share=SAMPLE / n_members):
+        some.add(weighed.block)
+        drawn += weighed.drawn
+        n_taken += weighed.n_members
+    some.seal()
+
+    def outcome_at(prices: Prices) -> Outcome:
+        found = some.counts_at(charges.at(prices), charges.less, members.pool)
+        return Outcome(charges.spent(found.per_candidate), found.net)
+
+    def search(budgets: NDArray[np.float64], near: tuple[Prices, Prices] | None = None) -> BudgetPrices:
+        return price_for_budgets(outcome_at, budgets, near=near)
+
+    largest = np.zeros(amounts.size)
+    np.maximum.at(largest, charges.payer[charges.payer >= 0], charges.unit[charges.payer >= 0])
+    expected = np.maximum(amounts * (n_taken / n_members) - charges.spent(drawn), 0.0)
+    # Sends to different members are independent: their sum varies as a count does, in units of the largest.
+    error = STANDARD_ERRORS * np.sqrt(np.maximum(expected, largest) * largest)
+    try:
+        low = search(expected + error).theta
+        high = search(np.maximum(expected - error, 0.0), (low, np.full_like(low, np.inf))).theta
+    finally:
+        some.close()
+    # A budget that pays for a handful of these members says nothing of how high its price is for all.
+    high = np.where(expected > error, high, np.float32(np.inf))
+    return _Near(np.minimum(low, high), np.maximum(low, high))
+
+
+def _each(members: Members, work: Callable[[Weighed], T], share: float | None = None) -> Iterator[T]:
+    """Value all members, or a share of them by their keys, chunk by chunk, and give what `work` makes of each."""
+    asking, price = members.asking, RunPrice.at(members.asking.bound.policy.price)
+    seen = members.observe(np.zeros(0, np.int64))
+    under_way: deque[Future[T]] = deque()
+    for rows in _chunks(members, share):
+        question = asking.question(rows, seen, price, with_propensities=False)
+        under_way.append(members.pool.submit(lambda question: work(weigh(question)), question))
+        if len(under_way) > sizes.CHUNKS_AHEAD:
+            yield under_way.popleft().result()
+    while under_way:
+        yield under_way.popleft().result()
+
+
+def _chunks(members: Members, share: float | None) -> Iterator[NDArray[np.int64]]:
+    if share is None:
+        yield from members.rows(sizes.CHUNK)
+        return
+    asking, waiting = members.asking, np.zeros(0, np.int64)
+    for rows in members.rows(sizes.SEGMENT):
+        keys = tie_keys(asking.bound.policy.seed, asking.epoch, asking.parts.snapshot.keys[rows])
+        waiting = np.concatenate([waiting, rows[keys < np.uint64(share * 2.0**64)]])
+        while waiting.size >= sizes.CHUNK:
+            yield waiting[: sizes.CHUNK]
+            waiting = waiting[sizes.CHUNK :]
+    if waiting.size:
+        yield waiting
+
+
+def _refuse_below_drawn(charges: Charges, amounts: NDArray[np.float64], drawn: NDArray[np.int64]) -> None:
+    spent = charges.spent(drawn)
+    found = []
+    for place in np.flatnonzero(spent > amounts).tolist():
+        budget, name = charges.budgets[place], charges.budgets[place].channel
+        what = "messages" if budget.unit == "messages" else "in cost of messages"
+        rule = (
+            f"must leave room for the {spent[place]:.15g} {what} that are drawn at random whatever the price"
+        )
+        field = f"budgets[{name!r}]" if name else "budgets"
+        found.append(Violation(field, f"{rule}, got {budget.amount:.15g}"))
+    if found:
+        raise InvalidInput(found)
