@@ -109,13 +109,8 @@ class RawMap:
             broken.append(Violation("feature_names", f"must be distinct, got {list(self.feature_names)}"))
         if not self.feature_names and not self.intercept:
             broken.append(Violation("feature_names", "must not be empty without an intercept, got []"))
-        for name, values in (("map_mean", self.mean), ("map_scale", self.scale)):
-            if values.dtype != np.float64 or values.shape != (len(self.feature_names),):
-                rule = f"must be float64 of shape ({len(self.feature_names)},)"
-                broken.append(Violation(name, f"{rule}, got {values.dtype} of shape {values.shape}"))
-            elif not np.isfinite(values).all():
-                place = int(np.flatnonzero(~np.isfinite(values))[0])
-                broken.append(Violation(name, f"must be finite, got {values[place]} at {place}"))
+        broken += broken_vector("map_mean", self.mean, len(self.feature_names))
+        broken += broken_vector("map_scale", self.scale, len(self.feature_names))
         if not broken and (self.scale < 0).any():
             place = int(np.flatnonzero(self.scale < 0)[0])
             broken.append(Violation("map_scale", f"must be >= 0, got {self.scale[place]} at {place}"))
@@ -209,3 +204,14 @@ class RawMap:
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What belongs in array files, by name."""
         return {"map_mean": self.mean, "map_scale": self.scale}
+
+
+def broken_vector(name: str, values: NDArray[Any], size: int) -> list[Violation]:
+    """The rule that an array of a map breaks, if it does: float64 of shape [size], finite."""
+    if values.dtype != np.float64 or values.shape != (size,):
+        found = f"{values.dtype} of shape {values.shape}"
+        return [Violation(name, f"must be float64 of shape ({size},), got {found}")]
+    if not np.isfinite(values).all():
+        place = int(np.flatnonzero(~np.isfinite(values))[0])
+        return [Violation(name, f"must be finite, got {values[place]} at {place}")]
+    return []

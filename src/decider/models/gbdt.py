@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Self
 
 import lightgbm
 import numpy as np
 from numpy.typing import NDArray
 
 from decider.errors import InvalidInput, Violation
-from decider.models.feature_map import RawMap
+from decider.models.feature_map import RawMap, broken_vector
+from decider.models.on_raw import OnRaw
 from decider.models.trees import trees_of_dump
 from decider_core.contracts import ContractError
 from decider_core.features import leaf_columns
@@ -24,7 +25,7 @@ _TREE: Final = "tree_"
 
 
 @dataclass(frozen=True, eq=False)
-class GbdtMap:
+class GbdtMap(OnRaw):
     """``z = [1, standardised raw features, weight * standardised prognosis, 1{leaf} - share, ...]``.
 
     The prognosis is the sum of the leaf values of the first trees. There is a column for each leaf of each tree,
@@ -47,7 +48,6 @@ class GbdtMap:
         deviation zero its column is zero.
     """
 
-    raw: RawMap
     trees: ForestArrays
     leaf_share: NDArray[np.float64]
     n_score_trees: int
@@ -56,20 +56,13 @@ class GbdtMap:
 
     def __post_init__(self) -> None:
         n_leaves, n_trees = self.trees.leaf_value.size, self.trees.leaf_offsets.size - 1
-        broken = []
-        if not self.raw.intercept:
-            broken.append(Violation("intercept", "must be true in a map of trees, got False"))
+        broken = self._broken_raw()
         if n_leaves > MOST_LEAVES:
             broken.append(
                 Violation("trees", f"must have at most {MOST_LEAVES} leaves in all, got {n_leaves}")
             )
-        for name, values, size in (("leaf_share", self.leaf_share, n_leaves), ("score", self.score, 3)):
-            if values.dtype != np.float64 or values.shape != (size,):
-                found = f"{values.dtype} of shape {values.shape}"
-                broken.append(Violation(name, f"must be float64 of shape ({size},), got {found}"))
-            elif not np.isfinite(values).all():
-                place = int(np.flatnonzero(~np.isfinite(values))[0])
-                broken.append(Violation(name, f"must be finite, got {values[place]} at {place}"))
+        broken += broken_vector("leaf_share", self.leaf_share, n_leaves)
+        broken += broken_vector("score", self.score, 3)
         if not 0 <= self.n_score_trees <= n_trees:
             broken.append(Violation("n_score_trees", f"must be 0 to {n_trees}, got {self.n_score_trees}"))
         if not broken and (self.score[1] < 0 or self.score[2] <= 0):
@@ -144,34 +137,16 @@ class GbdtMap:
         facts = np.array([score.mean(), score.std(), score_weight])
         return cls(raw, trees, share, n_trees, facts)
 
-    @classmethod
-    def restore(cls, facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> GbdtMap:
-        """Rebuild the map from what :meth:`facts` and :meth:`arrays` gave."""
-        trees = ForestArrays(*(arrays[_TREE + name] for name in ForestArrays._fields))
-        raw = RawMap.restore(facts, arrays)
-        return cls(raw, trees, arrays["leaf_share"], int(facts["n_score_trees"]), arrays["score"])
+    @property
+    def n_own(self) -> int:
+        """The prognosis and a column for each leaf."""
+        return 1 + self.trees.leaf_value.size
 
     @property
-    def feature_names(self) -> tuple[str, ...]:
-        """The raw features that the map reads, in order."""
-        return self.raw.feature_names
-
-    @property
-    def constant_features(self) -> tuple[str, ...]:
-        """The features that did not vary when the map was fitted."""
-        return self.raw.constant_features
-
-    @property
-    def n_outputs(self) -> int:
-        """The length ``d`` of ``z``."""
-        return self.raw.n_outputs + 1 + self.trees.leaf_value.size
-
-    @property
-    def output_names(self) -> tuple[str, ...]:
-        """A name for each column of ``z``."""
+    def own_names(self) -> tuple[str, ...]:
+        """A name for each of them."""
         counts = np.diff(self.trees.leaf_offsets)
-        leaves = (f"tree {t} leaf {leaf}" for t, n in enumerate(counts) for leaf in range(n))
-        return (*self.raw.output_names, "prognosis", *leaves)
+        return ("prognosis", *(f"tree {t} leaf {leaf}" for t, n in enumerate(counts) for leaf in range(n)))
 
     def apply(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """Map raw features, float32 of shape [n, d0], to ``z``, float32 of shape [n, d]; a row alone decides."""
@@ -192,14 +167,17 @@ class GbdtMap:
         )
         return z
 
-    def facts(self) -> dict[str, Any]:
-        """What belongs in the manifest, as JSON values."""
-        return {**self.raw.facts(), "kind": self.kind, "n_score_trees": self.n_score_trees}
+    @classmethod
+    def _restored(cls, raw: RawMap, facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
+        trees = ForestArrays(*(arrays[_TREE + name] for name in ForestArrays._fields))
+        return cls(raw, trees, arrays["leaf_share"], int(facts["n_score_trees"]), arrays["score"])
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """What belongs in array files, by name."""
+    def _own_facts(self) -> dict[str, Any]:
+        return {"n_score_trees": self.n_score_trees}
+
+    def _own_arrays(self) -> dict[str, NDArray[Any]]:
         trees = {_TREE + name: array for name, array in self.trees._asdict().items()}
-        return {**self.raw.arrays(), **trees, "leaf_share": self.leaf_share, "score": self.score}
+        return {**trees, "leaf_share": self.leaf_share, "score": self.score}
 
     @cached_property
     def _packed(self) -> PackedForest:

@@ -9,20 +9,21 @@ import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from decider.errors import InvalidInput, NotReady, Violation
-from decider.models.feature_map import RawMap
+from decider.models.feature_map import RawMap, broken_vector
+from decider.models.on_raw import OnRaw
 
 BLOCK: Final = 32
 """Rows that the network sees at once, always: the sums of matrix products depend on how many there are."""
 
 
 @dataclass(frozen=True, eq=False)
-class OnnxMap:
+class OnnxMap(OnRaw):
     """``z = [1, standardised raw features, standardised outputs of the network]``.
 
     The network has one float32 input of shape [rows, d0], the raw features as they are, and its first output is
@@ -47,7 +48,6 @@ class OnnxMap:
         If the model cannot be run so, or gives other bits in another place.
     """
 
-    raw: RawMap
     onnx_model: NDArray[np.uint8]
     output_mean: NDArray[np.float64]
     output_scale: NDArray[np.float64]
@@ -55,18 +55,11 @@ class OnnxMap:
 
     def __post_init__(self) -> None:
         size = self.output_mean.size
-        broken = []
-        for name, values in (("output_mean", self.output_mean), ("output_scale", self.output_scale)):
-            if values.dtype != np.float64 or values.shape != (size,):
-                rule = f"must be float64 of shape ({size},)"
-                broken.append(Violation(name, f"{rule}, got {values.dtype} of shape {values.shape}"))
-            elif not np.isfinite(values).all():
-                place = int(np.flatnonzero(~np.isfinite(values))[0])
-                broken.append(Violation(name, f"must be finite, got {values[place]} at {place}"))
+        broken = self._broken_raw()
+        broken += broken_vector("output_mean", self.output_mean, size)
+        broken += broken_vector("output_scale", self.output_scale, size)
         if not broken and (self.output_scale < 0).any():
             broken.append(Violation("output_scale", f"must be >= 0, got {self.output_scale.min()}"))
-        if not self.raw.intercept:
-            broken.append(Violation("intercept", "must be true in a map of a network, got False"))
         if broken:
             raise InvalidInput(broken)
         self._network.check_places(len(self.raw.feature_names))
@@ -93,31 +86,15 @@ class OnnxMap:
         scaled = RawMap.fit(outputs, names_out)
         return cls(raw, np.frombuffer(model, np.uint8), scaled.mean, scaled.scale)
 
-    @classmethod
-    def restore(cls, facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> OnnxMap:
-        """Rebuild the map from what :meth:`facts` and :meth:`arrays` gave."""
-        raw = RawMap.restore(facts, arrays)
-        return cls(raw, arrays["onnx_model"], arrays["output_mean"], arrays["output_scale"])
+    @property
+    def n_own(self) -> int:
+        """The network's outputs."""
+        return self.output_mean.size
 
     @property
-    def feature_names(self) -> tuple[str, ...]:
-        """The raw features that the map reads, in order."""
-        return self.raw.feature_names
-
-    @property
-    def constant_features(self) -> tuple[str, ...]:
-        """The features that did not vary when the map was fitted."""
-        return self.raw.constant_features
-
-    @property
-    def n_outputs(self) -> int:
-        """The length ``d`` of ``z``."""
-        return self.raw.n_outputs + self.output_mean.size
-
-    @property
-    def output_names(self) -> tuple[str, ...]:
-        """A name for each column of ``z``."""
-        return (*self.raw.output_names, *self._outputs.feature_names)
+    def own_names(self) -> tuple[str, ...]:
+        """A name for each of them."""
+        return self._outputs.feature_names
 
     def apply(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """Map raw features, float32 of shape [n, d0], to ``z``, float32 of shape [n, d]; a row alone decides.
@@ -134,14 +111,16 @@ class OnnxMap:
             raise InvalidInput.of("onnx_model", "must give finite outputs", found, f"at row {row}")
         return np.concatenate([self.raw.apply(x), self._outputs.apply(outputs)], axis=1)
 
-    def facts(self) -> dict[str, Any]:
-        """What belongs in the manifest, as JSON values."""
-        return {**self.raw.facts(), "kind": self.kind}
+    @classmethod
+    def _restored(cls, raw: RawMap, facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Self:
+        return cls(raw, arrays["onnx_model"], arrays["output_mean"], arrays["output_scale"])
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """What belongs in array files, by name."""
-        own: dict[str, NDArray[Any]] = {"onnx_model": self.onnx_model, "output_mean": self.output_mean}
-        return self.raw.arrays() | own | {"output_scale": self.output_scale}
+    def _own_arrays(self) -> dict[str, NDArray[Any]]:
+        return {
+            "onnx_model": self.onnx_model,
+            "output_mean": self.output_mean,
+            "output_scale": self.output_scale,
+        }
 
     @cached_property
     def _network(self) -> _Network:

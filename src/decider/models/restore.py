@@ -22,7 +22,7 @@ def restore_map(facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) ->
     ------
     InvalidInput
         If the kind is not known here.
-    MissingExtra
+    NotReady
         If the kind needs an extra that is not installed.
     """
     kinds = {each.kind: each for each in _MAPS}
