@@ -269,6 +269,10 @@ def test_frames_hold_every_decision_and_event(tmp_path: Path) -> None:
         assert without["value"].to_list() == [2.0]
         assert with_member["member_id"].to_list() == [7]
         assert not list(logbook.event_frames(since_micros=3 * records.HOUR))
+        first, second = without["sequence"].item(), with_member["sequence"].item()
+        for after, until, names in ((0, first, ["e1"]), (first, second, ["e2"]), (second, 2**62, [])):
+            stretch = logbook.event_frames(after_sequence=after, until_sequence=until)
+            assert [name for frame in stretch for name in frame["event_id"]] == names
 
 
 def test_many_at_once_are_one_transaction_and_conflicts_stand_alone(tmp_path: Path) -> None:

@@ -5,25 +5,30 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from decider.clock import SystemClock
 from decider.config import load_config
-from decider.errors import Conflict, InvalidInput, NotReady, Unavailable
+from decider.errors import Conflict, CorruptArtifact, InvalidInput, NotReady, Unavailable
 from decider.logbook import Logbook
 from decider.logbook.schema import EventRecord, EventType, run_id_of
 from decider.loop.loop import begin, live
 from decider.loop.spec import LoopSpec, load_loop
 from decider.models import Registry
 from decider.service.client import DeciderClient
+from decider.service.compose import engine_to_read
 from tests.loop.house import TRUTH, build_house, crowd
 
 ROOT = Path(__file__).parents[2]
@@ -101,6 +106,30 @@ def test_it_learns_what_messages_cause(undisturbed: tuple[Path, list[dict[str, o
     for name, truth in TRUTH.items():
         assert averages[name] == pytest.approx(truth, abs=0.1)
     assert len({epoch["published"] for epoch in epochs}) == N_EPOCHS
+
+
+def test_no_more_events_are_read_than_the_oldest_window_needs(
+    undisturbed: tuple[Path, list[dict[str, object]]], tmp_path: Path
+) -> None:
+    directory = Path(shutil.copytree(undisturbed[0], tmp_path / "house"))
+    spec, config = load_loop(directory / "loop.toml"), load_config(directory / "decider.toml")
+    runs = [run_id_of(spec.request_of(number)) for number in range(N_EPOCHS)]
+    with Logbook.open(directory / "logbook", read_only=True) as log:
+        everything = pl.concat(log.event_frames())
+    run_of = everything["decision_id"].str.split("-").list.first()
+    # The event before the first of epoch 5 cannot be read any more: whoever reads it hears of it.
+    last = int(everything.filter(run_of == runs[4])["sequence"].max())
+    with closing(sqlite3.connect(directory / "logbook" / "log.sqlite")) as database:
+        database.execute("UPDATE events SET crc = (crc + 1) % 4294967296 WHERE sequence = ?", (last,))
+        database.commit()
+    with engine_to_read(config) as engine:
+        for some in (runs[5:6], runs[5:7], runs[-1:]):
+            found = pl.concat(engine.events_of_runs(some, engine.last_sequence))
+            assert found["event_id"].to_list() == everything.filter(run_of.is_in(some))["event_id"].to_list()
+        with pytest.raises(CorruptArtifact, match="must have CRC-32"):
+            list(engine.events_of_runs(runs[4:6], engine.last_sequence))
+        assert list(engine.events_of_runs(runs[4:6], last - 1))
+        assert list(engine.events_of_runs([], engine.last_sequence)) == []
 
 
 @pytest.mark.slow

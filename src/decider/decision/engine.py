@@ -206,9 +206,18 @@ class Engine:
         """The log's last entry."""
         return self._log.last_sequence
 
-    def event_frames(self) -> Iterator[pl.DataFrame]:
-        """All logged events as tables; see ``decider.logbook.Logbook.event_frames``."""
-        return self._log.event_frames()
+    def events_of_runs(self, run_ids: Sequence[str], until_sequence: int) -> Iterator[pl.DataFrame]:
+        """Events that name a decision of some runs, up to an entry of the log, as tables.
+
+        No more of the log is read than what came after the first of these decisions: an event names only what is
+        logged. See ``decider.logbook.Logbook.event_frames`` for the columns.
+        """
+        first = [info.sequence for run_id in run_ids for info in self._log.segments(run_id)]
+        if not first:
+            return
+        of_these = pl.col("decision_id").str.split("-").list.first().is_in(list(run_ids))
+        for frame in self._log.event_frames(0, min(first), until_sequence):
+            yield frame.filter(of_these)
 
     def start_run(self, request: RunRequest, whole_snapshot: bool) -> Run:
         """Begin a bulk pass; see :class:`decider.decision.run.Run`."""

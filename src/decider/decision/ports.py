@@ -153,7 +153,9 @@ class Log(Protocol):
 
     def run(self, run_id: str) -> RunRecord: ...  # noqa: D102
 
-    def event_frames(self) -> Iterator[pl.DataFrame]: ...  # noqa: D102
+    def event_frames(  # noqa: D102
+        self, since_micros: int, after_sequence: int, until_sequence: int
+    ) -> Iterator[pl.DataFrame]: ...
 
     def has_decision(self, decision_id: str) -> bool: ...  # noqa: D102
 

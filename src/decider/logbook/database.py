@@ -24,6 +24,8 @@ APPLICATION_ID = 0x44454349
 DATABASE_NAME = "log.sqlite"
 LOCK_NAME = "lock"
 BUSY_TIMEOUT_MS = 5_000
+MAX_SEQUENCE = 2**63 - 1
+"""Sequence numbers end where SQLite's integers do."""
 
 _TABLES = f"""
 BEGIN IMMEDIATE;
@@ -149,9 +151,16 @@ class Readers:
 
 
 def paged_rows(
-    readers: Readers, statement: str, since_micros: int, page_rows: int
+    readers: Readers,
+    statement: str,
+    since_micros: int,
+    page_rows: int,
+    after_sequence: int = 0,
+    until_sequence: int = MAX_SEQUENCE,
 ) -> Iterator[list[tuple[Any, ...]]]:
     """Yield the rows of a log table in the order of their sequence numbers, a page at a time.
+
+    Rows outside of ``after_sequence < sequence <= until_sequence`` are not read at all.
 
     No read transaction outlives a page, so that a slow reader does not keep the WAL from being checkpointed.
 
@@ -160,10 +169,9 @@ def paged_rows(
     statement
         ``SELECT sequence, ... FROM ... WHERE`` a condition with one placeholder, for `since_micros`.
     """
-    last = 0
-    while page := readers.rows(
-        f"{statement} AND sequence > ? ORDER BY sequence LIMIT ?", (since_micros, last, page_rows)
-    ):
+    last = after_sequence
+    ordered = f"{statement} AND sequence > ? AND sequence <= ? ORDER BY sequence LIMIT ?"
+    while page := readers.rows(ordered, (since_micros, last, until_sequence, page_rows)):
         yield page
         last = page[-1][0]
 

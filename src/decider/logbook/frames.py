@@ -10,7 +10,7 @@ import msgspec
 import polars as pl
 
 from decider.logbook.bulk import BulkRuns
-from decider.logbook.database import Readers, checked_body, paged_rows
+from decider.logbook.database import MAX_SEQUENCE, Readers, checked_body, paged_rows
 from decider.logbook.schema import DecisionRecord, EventRecord, RunRecord, SegmentInfo
 from decider.logbook.segments import n_places
 
@@ -90,14 +90,21 @@ def single_decisions(
         yield [(sequence, _decision(database, run_id, crc, body)) for sequence, run_id, crc, body in page]
 
 
-def event_frames(readers: Readers, database: Path, since_micros: int) -> Iterator[pl.DataFrame]:
-    """Yield events in the order of their sequence numbers.
+def event_frames(
+    readers: Readers,
+    database: Path,
+    since_micros: int,
+    after_sequence: int = 0,
+    until_sequence: int = MAX_SEQUENCE,
+) -> Iterator[pl.DataFrame]:
+    """Yield events in the order of their sequence numbers: what happened since a time, of a stretch of the log.
 
     Columns: sequence, event_id, type, event_time_micros, decision_id, candidate, value, member_id (Int64,
     String, or Null where no event of the frame has one).
     """
     statement = "SELECT sequence, event_id, crc, body FROM events WHERE time_micros >= ?"
-    for page in paged_rows(readers, statement, since_micros, FRAME_ROWS):
+    pages = paged_rows(readers, statement, since_micros, FRAME_ROWS, after_sequence, until_sequence)
+    for page in pages:
         records = [
             (sequence, _event(database, event_id, crc, body)) for sequence, event_id, crc, body in page
         ]

@@ -22,7 +22,7 @@ import polars as pl
 from decider import errors
 from decider.logbook.bulk import BulkRuns
 from decider.logbook.commit import GroupCommit, Ticket
-from decider.logbook.database import DATABASE_NAME, Readers, lock_directory, open_writer
+from decider.logbook.database import DATABASE_NAME, MAX_SEQUENCE, Readers, lock_directory, open_writer
 from decider.logbook.durable import sync_directory
 from decider.logbook.events import Events
 from decider.logbook.frames import decision_frames, event_frames, single_decisions
@@ -328,9 +328,11 @@ class Logbook:
             for _, record in page:
                 yield record
 
-    def event_frames(self, since_micros: int = 0) -> Iterator[pl.DataFrame]:
-        """Yield all events as frames; see :func:`frames.event_frames`."""
-        return event_frames(self._readers, self._database, since_micros)
+    def event_frames(
+        self, since_micros: int = 0, after_sequence: int = 0, until_sequence: int = MAX_SEQUENCE
+    ) -> Iterator[pl.DataFrame]:
+        """Yield events as frames, by default all; see :func:`frames.event_frames`."""
+        return event_frames(self._readers, self._database, since_micros, after_sequence, until_sequence)
 
     def verify(self) -> int:
         """Check the database's structure, every row's checksum and every segment's; return how many rows.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -44,15 +45,15 @@ class Learner:
         self._types: dict[str, str] = {}
         self.n_rows = 0
 
-    def add(self, engine: Engine, run_id: str, now_micros: int, until_sequence: int) -> None:
-        """Take a run in whose windows are closed.
+    def add(self, engine: Engine, run_ids: Sequence[str], now_micros: int, until_sequence: int) -> None:
+        """Take runs in whose windows are closed, in their order; what came of them is read once.
 
         Parameters
         ----------
         engine
             Reads the log, and makes what was permitted again.
-        run_id
-            The run.
+        run_ids
+            The runs, one an epoch.
         now_micros
             By when the windows are closed.
         until_sequence
@@ -63,15 +64,16 @@ class Learner:
         InvalidInput
             When a window is open, or the catalog lacks a candidate that was learned of.
         """
-        if self._sums is not None:
-            self._sums.forget(self._keep)
-        events = _events(engine, until_sequence)
-        for remade in engine.remade(run_id):
-            rewards = self._rewards(run_id, remade, events, now_micros)
-            drawn = np.flatnonzero(remade.stratum == EXPLORE)
-            if drawn.size:
-                self._sums_for(remade.catalog).add(self._rows(remade, drawn, rewards[drawn]))
-                self.n_rows += drawn.size
+        events = _events(engine, run_ids, until_sequence)
+        for run_id in run_ids:
+            if self._sums is not None:
+                self._sums.forget(self._keep)
+            for remade in engine.remade(run_id):
+                rewards = self._rewards(run_id, remade, events, now_micros)
+                drawn = np.flatnonzero(remade.stratum == EXPLORE)
+                if drawn.size:
+                    self._sums_for(remade.catalog).add(self._rows(remade, drawn, rewards[drawn]))
+                    self.n_rows += drawn.size
 
     def posterior(self) -> SetPosterior:
         """What all of it says.
@@ -133,10 +135,9 @@ class Learner:
         )
 
 
-def _events(engine: Engine, until_sequence: int) -> pl.DataFrame:
+def _events(engine: Engine, run_ids: Sequence[str], until_sequence: int) -> pl.DataFrame:
     # Events that name a decision only: whoever reports to a loop has its decisions' ids.
-    in_time = pl.col("sequence") <= until_sequence
-    frames = [frame.drop("member_id").filter(in_time) for frame in engine.event_frames()]
+    frames = [frame.drop("member_id") for frame in engine.events_of_runs(run_ids, until_sequence)]
     return pl.concat(frames) if frames else pl.DataFrame()
 
 

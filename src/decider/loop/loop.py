@@ -214,9 +214,8 @@ def _learn(
             newly = range(n_closed, spec.closed_by(now))
             if newly:
                 until, n_closed = _read_until(spec, config, each, engine.last_sequence), newly.stop
-                for epoch in newly:
-                    run_id = run_id_of(spec.request_of(epoch))
-                    learner.add(engine, run_id, int(now.timestamp() * 1e6), until)
+                run_ids = [run_id_of(spec.request_of(epoch)) for epoch in newly]
+                learner.add(engine, run_ids, int(now.timestamp() * 1e6), until)
     try:
         return _Learned(number, n_closed, learner.n_rows, learner.posterior(), learner)
     except InvalidInput as error:
