@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import msgspec
@@ -13,6 +14,7 @@ from decider.errors import InvalidInput
 from decider.loop.loop import live
 from decider.loop.spec import LoopSpec
 from decider.models import Registry
+from tests.cli.small_house import run
 from tests.loop.house import CATALOG, N_MEMBERS, build_house, crowd
 from tests.loop.test_loop import Server
 
@@ -63,3 +65,24 @@ def test_a_catalog_without_what_was_learned_of_is_refused(tmp_path: Path) -> Non
     finally:
         server.end()
     assert Registry(directory / "models").current(spec.model) == epoch.published
+
+
+def test_the_command_prints_a_line_an_epoch(tmp_path: Path) -> None:
+    directory = tmp_path / "house"
+    build_house(directory)
+    options = ("--loop", directory / "loop.toml", "--config", directory / "decider.toml")
+    server = Server(directory)
+    try:
+        as_data = run("loop", "run", *options, "--epochs", "2", "--json")
+        as_text = run("loop", "run", *options, "--epochs", "3")
+    finally:
+        server.end()
+    assert (as_data.code, as_data.err) == (0, "")
+    epochs = [json.loads(line) for line in as_data.out.splitlines()]
+    assert [epoch["epoch"] for epoch in epochs] == [0, 1]
+    # Nobody came: there is nothing to learn from.
+    assert all("reward" in epoch["refused"] for epoch in epochs)
+    # The last epoch is told of again: nobody knows that its line was read.
+    again, line = as_text.out.splitlines()
+    assert again.startswith("epoch 1: decided before; ")
+    assert line.startswith("epoch 2: ")

@@ -14,19 +14,20 @@ from decider.cli.failures import NOT_READY
 from decider.cli.judging import (
     FeedbackPath,
     Folds,
+    Half,
     JudgedHalf,
     Messages,
     ModelNames,
     OptOuts,
     RewardName,
     RuleName,
+    Volume,
     judging_spec,
     models_named,
     tell_of_seen_rows,
 )
 from decider.cli.options import ConfigPath, ModelsPath, Seed, TrainShare, examples, pairs, share_of
 from decider.cli.output import Machine, emit, facts, progress, say
-from decider.cli.train import Half
 from decider.errors import InvalidInput, UnknownName
 from decider.evaluation import (
     ESTIMATORS,
@@ -52,9 +53,7 @@ def evaluate(
     feedback: FeedbackPath,
     reward: RewardName,
     model: ModelNames = None,
-    volume: Annotated[
-        str, typer.Option(help="Share of members that `random` and the models may send to, such as 30%.")
-    ] = "30%",
+    volume: Volume = "30%",
     estimator: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help=f"Only these; repeat it: {', '.join(ESTIMATORS)}.  [default: all]"),

@@ -7,11 +7,14 @@ from typing import Annotated, Any
 import typer
 
 from decider.cli.judging import (
+    ExchangeRate,
     FeedbackPath,
     Folds,
+    Half,
     JudgedHalf,
     Messages,
     OptOuts,
+    Resamples,
     RewardName,
     judging,
     models_named,
@@ -19,7 +22,6 @@ from decider.cli.judging import (
 )
 from decider.cli.options import ConfigPath, ModelsPath, Seed, TrainShare, examples
 from decider.cli.output import Machine, emit, facts, table
-from decider.cli.train import Half
 from decider.errors import InvalidInput
 from decider.evaluation import Frontier, FrontierPoint, frontier
 
@@ -35,16 +37,14 @@ def command(
     reward: RewardName,
     model: Annotated[str, typer.Option(metavar="NAME|DIRECTORY", help="Model that values the messages.")],
     opt_outs: OptOuts = None,
-    exchange_rate: Annotated[
-        float | None, typer.Option(help="Reward that one send must be worth; asks for a price.")
-    ] = None,
+    exchange_rate: ExchangeRate = None,
     opt_out_rate: Annotated[float, typer.Option(min=0, help="Reward that one opt-out costs.")] = 0.0,
     today: Annotated[float | None, typer.Option(help="Today's price, to be marked.")] = None,
     half: JudgedHalf = Half.HELD_OUT,
     share: TrainShare = 0.5,
     seed: Seed = 0,
     folds: Folds = 5,
-    resamples: Annotated[int, typer.Option(min=100, help="Resamples behind the bands.")] = 1000,
+    resamples: Resamples = 1000,
     message: Messages = None,
     models: ModelsPath = None,
     config: ConfigPath = None,

@@ -11,9 +11,17 @@ import typer
 
 from decider.cli.options import configuration, pairs
 from decider.cli.output import say
-from decider.cli.train import Half
 from decider.learning import Judging, TrainSpec, saw_rows
 from decider.models import Registry, UpliftModel, load_model
+
+
+class Half(StrEnum):
+    """Which members."""
+
+    TRAIN = "train"
+    HELD_OUT = "held-out"
+    ALL = "all"
+
 
 FeedbackPath = Annotated[Path, typer.Argument(metavar="FEEDBACK", help="Directory made by `log import`.")]
 RewardName = Annotated[str, typer.Option("--reward", help="Reward to judge by.")]
@@ -24,6 +32,17 @@ ModelNames = Annotated[
 OptOuts = Annotated[
     str | None,
     typer.Option("--opt-outs", help="Reward of the log that counts opt-outs, to be shown beside."),
+]
+Volume = Annotated[
+    str,
+    typer.Option("--volume", help="Share of members that `random` and the models may send to, such as 30%."),
+]
+ExchangeRate = Annotated[
+    float | None,
+    typer.Option("--exchange-rate", help="Reward that one send must be worth; asks for a price."),
+]
+Resamples = Annotated[
+    int, typer.Option("--resamples", min=100, help="Resamples behind the bands and intervals.")
 ]
 JudgedHalf = Annotated[Half, typer.Option("--half", help="Rows to judge on.")]
 Folds = Annotated[int, typer.Option("--folds", help="Folds of the cross-fitted reward model behind DR.")]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from decider.cli.options import ConfigPath, configuration, examples
-from decider.cli.output import Machine, emit, facts, say
+from decider.cli.output import Machine, as_json, emit, facts, say
 from decider.clock import SystemClock
 from decider.loop.loop import Epoch, live
 from decider.loop.loop import begin as begin_loop
@@ -43,17 +42,18 @@ def run(
     epochs: Annotated[
         int | None, typer.Option(min=1, help="End after so many, from the first on.  [default: never]")
     ] = None,
-    machine: Machine = False,
+    machine: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object an epoch, each on a line, and nothing else.")
+    ] = False,
 ) -> None:
     """Go round beside the running service; a line an epoch.
 
-    Broken off anywhere, it goes on where it was: it remembers nothing but the log and the registry. With --json each
-    line is a JSON object.
+    Broken off anywhere, it goes on where it was: it remembers nothing but the log and the registry.
     """
     spec = load_loop(loop)
     say(f"loop {spec.name}: epoch 0 at {spec.first.isoformat()}, every {spec.epoch_seconds:,} s", machine)
     for epoch in live(spec, configuration(config), SystemClock(), epochs):
-        typer.echo(json.dumps(epoch.as_dict()) if machine else _line(epoch))
+        typer.echo(as_json(epoch.as_dict()) if machine else _line(epoch))
 
 
 def _line(epoch: Epoch) -> str:

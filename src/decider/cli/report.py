@@ -10,13 +10,17 @@ import typer
 
 from decider.cli.experiment import look
 from decider.cli.judging import (
+    ExchangeRate,
     FeedbackPath,
     Folds,
+    Half,
     JudgedHalf,
     Messages,
     ModelNames,
     OptOuts,
+    Resamples,
     RewardName,
+    Volume,
     judging,
     models_named,
     tell_of_seen_rows,
@@ -35,7 +39,6 @@ from decider.cli.options import (
     share_of,
 )
 from decider.cli.output import Machine, emit, facts, say
-from decider.cli.train import Half
 from decider.config import Config
 from decider.errors import InvalidInput, NotFound
 from decider.evaluation.policies import Target, best_at_volume, constant, random_at_volume
@@ -69,9 +72,7 @@ def report(
             help="Show what this run of the logbook decided, cell by cell where it ran an experiment.",
         ),
     ] = None,
-    volume: Annotated[
-        str, typer.Option(help="Share of members that `random` and the models may send to, such as 30%.")
-    ] = "30%",
+    volume: Volume = "30%",
     experiment: Annotated[
         list[str] | None,
         typer.Option(
@@ -80,9 +81,7 @@ def report(
         ),
     ] = None,
     opt_outs: OptOuts = None,
-    exchange_rate: Annotated[
-        float | None, typer.Option(help="Reward that one send must be worth; asks for a price.")
-    ] = None,
+    exchange_rate: ExchangeRate = None,
     today: Annotated[
         float | None,
         typer.Option(help="Today's price, to be marked.  [default: that of --run, where its cells have one]"),
@@ -92,7 +91,7 @@ def report(
     share: TrainShare = 0.5,
     seed: Seed = 0,
     folds: Folds = 5,
-    resamples: Annotated[int, typer.Option(min=100, help="Resamples behind the intervals.")] = 1000,
+    resamples: Resamples = 1000,
     message: Messages = None,
     models: ModelsPath = None,
     config: ConfigPath = None,

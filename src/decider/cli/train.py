@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from decider.cli.judging import FeedbackPath, Half
 from decider.cli.options import ConfigPath, ModelsPath, Seed, TrainShare, configuration, examples, pairs
 from decider.cli.output import Machine, emit, facts, say, table
 from decider.errors import InvalidInput
@@ -49,14 +50,6 @@ class MapChoice(StrEnum):
     ONNX = "onnx"
 
 
-class Half(StrEnum):
-    """Which members."""
-
-    TRAIN = "train"
-    HELD_OUT = "held-out"
-    ALL = "all"
-
-
 _LEARNERS: dict[LearnerChoice, tuple[Learner, ...]] = {
     LearnerChoice.AUTO: ("auto",),
     LearnerChoice.S: ("s_learner",),
@@ -72,7 +65,7 @@ _LEARNERS: dict[LearnerChoice, tuple[Learner, ...]] = {
 
 
 def train(
-    feedback: Annotated[Path, typer.Argument(metavar="FEEDBACK", help="Directory made by `log import`.")],
+    feedback: FeedbackPath,
     reward: Annotated[str, typer.Option(help="Reward to learn.")],
     learner: Annotated[
         LearnerChoice,
