@@ -43,6 +43,40 @@ def test_a_volume_is_met_and_the_file_holds_every_member(own_house: Path, tmp_pa
     assert list(tmp_path.glob(".*")) == []
 
 
+def test_budgets_are_kept_and_the_run_is_resumed_with_them(
+    own_house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sizes, "SEGMENT", 1_000)
+    config, out = own_house / "decider.toml", tmp_path / "results.parquet"
+    options = ("decide", "--config", config, "--budget", "email=20%", "--policy", "thompson")
+    with monkeypatch.context() as during:
+        interrupted = Interrupted()
+        during.setattr(ResultFile, "write", lambda results, frame: interrupted(results, frame))
+        assert run(*options, *MONDAY, "--out", out).code == 130
+    resumed = done("decide", "--config", config, "--resume", "--request-id", "monday", "--out", out)
+    (budget,) = resumed["budgets"]
+    assert budget["budget"] == {"channel": "email", "messages": N_MEMBERS // 5, "cost": None}
+    assert budget["spent"] == resumed["volume"] == N_MEMBERS // 5
+    assert resumed["gap"] == 0.0
+    exploited = pl.read_parquet(out).filter(pl.col("stratum") == "exploit")
+    assert exploited["marginal_gain"].list.min().min() > budget["price"] > 0
+    replayed = done("log", "replay", "--config", config)
+    assert replayed == {"decisions": N_MEMBERS, "different": []}
+    (logged,) = done("log", "show", own_house / "logbook")["runs"]
+    assert [each["price"] for each in logged["budgets"]] == [budget["price"]]
+    said = run(*options, *MONDAY, "--out", tmp_path / "again.parquet")
+    assert said.code == 0, said.err
+    for text in ("Budgets", "email", "messages", "below the most that any choice within the budgets"):
+        assert text in said.out
+
+
+def test_a_cost_budget_of_all_channels(own_house: Path) -> None:
+    options = ("decide", "--config", own_house / "decider.toml", "--cost-budget", "250.5", "--dry-run")
+    summary = done(*options, "--policy", "thompson")
+    assert summary["cost"] == summary["volume"] == 250
+    assert summary["budgets"][0]["budget"] == {"channel": "", "messages": None, "cost": 250.5}
+
+
 def test_a_dry_run_logs_nothing_and_decides_alike(own_house: Path) -> None:
     options = ("decide", "--config", own_house / "decider.toml", "--price", "0.1", *MONDAY)
     dry = done(*options, "--dry-run")
@@ -160,6 +194,21 @@ def test_only_these_channels(own_house: Path) -> None:
         (["--volume", "130%"], "volume"),
         (["--volume", "10", "--price", "0.1"], "price"),
         (["--price", "nan"], "price"),
+        (["--budget", "email"], "budget must be name=value"),
+        (["--budget", "email=many"], "budget must be a number of sends"),
+        (["--budget", "email=-3"], "budget must be a number of sends"),
+        (["--budget", "fax=3"], "must be one of email, got 'fax'"),
+        (["--budget", "email=3", "--budget", "email=4"], "only once"),
+        (["--budget", "email=3", "--volume", "3"], "must not be given together with volume"),
+        (["--budget", "email=3", "--price", "0.1"], "must not be given together with price"),
+        (["--budget", "email=3", "--cost-budget", "email=4"], "without a --budget"),
+        (["--budget", "email=3", "--cost-budget", "4"], "where there are other budgets"),
+        (["--budget", "email=3"], "that are drawn at random whatever the price"),
+        (["--cost-budget", "4", "--cost-budget", "5"], "given once for all channels"),
+        (["--cost-budget", "nan"], "cost-budget must be a cost >= 0"),
+        (["--cost-budget", "email=-1"], "cost-budget must be a cost >= 0"),
+        (["--cost-budget", "email=1", "--channels", "push"], "push"),
+        (["--resume", "--request-id", "never", "--budget", "email=3"], "resume"),
         (["--price", "cheap"], "--price"),
         (["--policy", "best"], "policy"),
         (["--channels", "email,fax"], "fax"),
@@ -176,6 +225,8 @@ def test_only_these_channels(own_house: Path) -> None:
         (["--member", "1"], "member"),
         (["--member", "anna"], "member"),
         (["--member", "1007", "--volume", "3"], "volume"),
+        (["--member", "1007", "--budget", "email=3"], "budget must not be given together with --member"),
+        (["--member", "1007", "--cost-budget", "3"], "cost-budget must not be given together with --member"),
         (["--member", "1007", "--out", "r.parquet"], "out"),
     ],
 )

@@ -11,6 +11,7 @@ import grpc
 import polars as pl
 import pytest
 
+from decider.decision.request import Budget
 from decider.errors import InvalidInput, Overloaded
 from decider.logbook.schema import run_id_of
 from decider.service.batch_client import BatchOptions
@@ -169,6 +170,30 @@ BAD_STREAMS = [
     ("members of a snapshot", [header(whole_snapshot=True), rows(100)], "request", "whole snapshot"),
     ("an unknown policy", [header(policy="wild"), rows(100), end(1)], "policy", "'wild'"),
     ("a negative volume", [header(volume=-1)], "header.volume", "-1"),
+    (
+        "no budget",
+        [header(budgets={"budgets": []})],
+        "header.budgets.budgets",
+        "at least one budget, got none",
+    ),
+    (
+        "a budget of nothing",
+        [header(budgets={"budgets": [{"channel": "email"}]})],
+        "header.budgets.budgets[0]",
+        "must give messages or cost",
+    ),
+    (
+        "a negative budget",
+        [header(budgets={"budgets": [{"channel": "email", "messages": -2}]})],
+        "header.budgets.budgets[0].messages",
+        "-2",
+    ),
+    (
+        "a NaN budget",
+        [header(budgets={"budgets": [{"channel": "push", "messages": 2}, {"cost": float("nan")}]})],
+        "header.budgets.budgets[1].cost",
+        "nan",
+    ),
     ("a NaN price", [header(price=float("nan"))], "header.price", "nan"),
     ("too many an answer", [header(max_members_per_answer=65_537)], "header.max_members_per_answer", "65537"),
     ("an unknown format", [header(result_format=9)], "header.result_format", "9"),
@@ -194,6 +219,10 @@ def test_a_bad_stream_names_its_field(
 def test_price_and_volume_do_not_go_together(client: DeciderClient) -> None:
     with pytest.raises(InvalidInput, match="price must not be given together with volume"):
         client.batch_decide(ALL, options(price=1.0, volume=3))
+    with pytest.raises(InvalidInput, match="budgets must not be given together with volume"):
+        client.batch_decide(ALL, options(budgets=[Budget(channel="email", messages=1)], volume=3))
+    with pytest.raises(InvalidInput, match=r"budgets\[0\] must give either messages or cost"):
+        client.batch_decide(ALL, options(budgets=[Budget(channel="email")]))
 
 
 def test_a_client_that_breaks_off_ends_its_run(stub: Any, engine: Engine, server: Server) -> None:

@@ -22,6 +22,7 @@ import polars as pl
 import pytest
 
 from decider.config import load_config
+from decider.decision.request import Budget
 from decider.errors import Conflict, DeciderError, InvalidInput, NotFound
 from decider.logbook import Logbook
 from decider.logbook.schema import EventRecord, EventType
@@ -121,6 +122,52 @@ def test_a_volume_is_met_and_its_decisions_are_in_the_log(service: Service) -> N
     ].to_list()
     again = service.client.batch_decide(service.ids, options("volume", volume=budget))
     assert pl.concat(list(again)).equals(table)
+
+
+def test_budgets_are_kept_and_certified(service: Service) -> None:
+    given = [Budget(channel="push", cost=300.0), Budget(channel="email", messages=350)]
+    asked = options("budgets", budgets=given, defer_propensities=True, dry_run=True)
+    answers = service.client.batch_decide(service.ids, asked)
+    table = pl.concat(list(answers))
+    summary = answers.summary
+    assert summary is not None
+    sent = table["candidates"].explode().drop_nulls().str.split("@").list.last()
+    email, push = summary.budgets
+    assert (email.budget.channel, email.budget.messages) == ("email", 350)
+    assert (push.budget.channel, push.budget.cost) == ("push", 300.0)
+    # Every message of this catalog costs 1.
+    for priced, n_most in ((email, 350), (push, 300)):
+        n_sent = (sent == priced.budget.channel).sum()
+        assert priced.spent == n_sent
+        assert 0.9 * n_most <= n_sent <= n_most
+        assert priced.price > 0
+    assert [(each.budget, each.price) for each in answers.budgets] == [
+        (each.budget, each.price) for each in summary.budgets
+    ]
+    assert answers.gap == summary.gap
+    assert 0.0 <= summary.gap <= 0.02
+    unknown = service.client.batch_decide(
+        service.ids, options("fax", budgets=[Budget(channel="fax", messages=1)])
+    )
+    with pytest.raises(InvalidInput, match="must be one of email, push, got 'fax'"):
+        unknown.finish()
+
+
+def test_a_decision_of_a_run_with_budgets_is_explained(service: Service) -> None:
+    # These members are this test's own: what they are sent, no other test may see.
+    wanted = options("explained", budgets=[Budget(channel="push", messages=2)], policy="greedy")
+    answers = service.client.batch_decide(service.ids[-40:], wanted)
+    table = pl.concat(list(answers))
+    again = service.client.batch_decide(service.ids[-40:], wanted)
+    assert pl.concat(list(again)).equals(table)
+    assert again.started is not None
+    assert [each.price for each in again.started.budgets] == [each.price for each in answers.budgets]
+    for decision_id in table["decision_id"][:10]:
+        explanation = service.client.explain(decision_id)
+        assert explanation.reproduced
+        assert [each.price for each in explanation.decision.budgets] == [
+            each.price for each in answers.budgets
+        ]
 
 
 def test_a_batch_under_a_known_request_id_with_another_body_is_refused(service: Service) -> None:

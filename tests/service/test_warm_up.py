@@ -17,7 +17,8 @@ from pathlib import Path
 from numba.core.dispatcher import Dispatcher
 
 from decider.config import load_config
-from decider.decision.request import MemberRequest, RunRequest
+from decider.decision import budgets
+from decider.decision.request import Budget, MemberRequest, RunRequest
 from decider.logbook.schema import EventRecord, EventType
 from decider.service.start import open_service
 from tests.decision.world import TIME
@@ -35,6 +36,7 @@ def compiled():
                     found[f"{value.py_func.__module__}.{attribute}"] = set(value.overloads)
     return found
 
+budgets.SAMPLE = 500  # of more than twice as many members, most are looked at between two prices
 before = compiled()
 assert sum(map(len, before.values())) > 20, "nothing was warmed up, or this looks in the wrong place"
 ids = [100 + 7 * place for place in range(N_MEMBERS)]
@@ -52,7 +54,11 @@ for turn, policy in enumerate(policies):
         ]
         decided = [outcome.wait() for outcome in engine.decide_together(requests)]
         assert all(engine.explain(each.record.decision_id).reproduced for each in decided[:20])
-    for name, limit in (("volume", {"volume": 5_000}), ("price", {"price": 0.01}), ("own", {})):
+    limits = {
+        "volume": {"volume": 5_000}, "price": {"price": 0.01}, "own": {},
+        "budgets": {"budgets": (Budget(channel="email", messages=4_000), Budget(channel="push", cost=4_000.0))},
+    }
+    for name, limit in limits.items():
         request = RunRequest(request_id=f"{policy}-{name}", decision_time_micros=TIME, policy=policy, **limit)
         run = engine.start_run(request, whole_snapshot=name == "own")
         if name != "own":

@@ -9,13 +9,14 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from decider.cli.options import configuration, micros_of, moment, rfc3339, share_of
+from decider.cli.budgets import budgets_of, volume_of
+from decider.cli.options import configuration, micros_of, moment, rfc3339
 from decider.cli.output import progress, say
 from decider.cli.plain import plain
 from decider.cli.results import ResultFile
 from decider.decision.check import digest_of
 from decider.decision.frame import result_frame
-from decider.decision.request import RunRequest
+from decider.decision.request import Budget, RunRequest
 from decider.decision.run import Run
 from decider.errors import InvalidInput
 from decider.logbook.schema import RunRecord
@@ -24,18 +25,30 @@ from decider.service.batch_client import BatchOptions
 from decider.service.client import DeciderClient
 from decider.service.compose import Composition, compose
 
-_OF_THE_RUN = ("policy", "volume", "price", "time", "epoch", "channels", "defer_propensities")
+_OF_THE_RUN = (
+    "policy",
+    "volume",
+    "price",
+    "budgets",
+    "cost_budgets",
+    "time",
+    "epoch",
+    "channels",
+    "defer_propensities",
+)
 """Options that say what a run is, as against where its answers go."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What was asked on the command line; volume and time still as text."""
+    """What was asked on the command line; volume, budgets and time still as text."""
 
     request_id: str
     policy: str
     volume: str | None
     price: float | None
+    budgets: tuple[str, ...]
+    cost_budgets: tuple[str, ...]
     time: str | None
     epoch: int | None
     channels: tuple[str, ...] | None
@@ -79,9 +92,6 @@ def decide_there(server: str, asked: Asked, results: ResultFile, machine: bool) 
     if asked.resume and asked.time is None:
         rule = "must be that of the run with --resume and --server: only the server's log knows it"
         raise InvalidInput.of("time", rule, None)
-    if asked.volume is not None and asked.volume.endswith("%"):
-        rule = "must be a number with --server: only the server knows how many members there are"
-        raise InvalidInput.of("volume", rule, asked.volume)
     time = moment("time", asked.time)
     options = BatchOptions(
         request_id=asked.request_id,
@@ -89,8 +99,9 @@ def decide_there(server: str, asked: Asked, results: ResultFile, machine: bool) 
         policy=asked.policy,
         epoch=asked.epoch,
         channels=asked.channels,
-        volume=None if asked.volume is None else _volume(asked.volume, 0),
+        volume=None if asked.volume is None else volume_of(asked.volume, None),
         price=asked.price,
+        budgets=budgets_of(asked.budgets, asked.cost_budgets, None),
         defer_propensities=asked.defer_propensities,
         dry_run=asked.dry_run,
     )
@@ -110,7 +121,7 @@ def decide_there(server: str, asked: Asked, results: ResultFile, machine: bool) 
     assert answers.summary is not None
     assert answers.started is not None
     started = plain(answers.started)
-    for name in ("candidates", "price"):
+    for name in ("candidates", "price", "budgets"):
         del started[name]
     return plain(answers.summary) | started | {"decision_time": time.isoformat().replace("+00:00", "Z")}
 
@@ -130,8 +141,9 @@ def _request(asked: Asked, composition: Composition) -> RunRequest:
         policy=asked.policy,
         epoch=asked.epoch,
         channels=asked.channels,
-        volume=None if asked.volume is None else _volume(asked.volume, n_members),
+        volume=None if asked.volume is None else volume_of(asked.volume, n_members),
         price=asked.price,
+        budgets=budgets_of(asked.budgets, asked.cost_budgets, n_members),
         defer_propensities=asked.defer_propensities,
         dry_run=asked.dry_run,
     )
@@ -142,6 +154,12 @@ def _logged_request(logged: RunRecord) -> RunRequest:
     volume, price = logged.request.get("volume"), logged.request.get("price")
     assert not isinstance(volume, (str, float))
     assert not isinstance(price, str)
+    budgets = tuple(
+        Budget(channel=budget.channel, messages=int(budget.amount))
+        if budget.unit == "messages"
+        else Budget(channel=budget.channel, cost=budget.amount)
+        for budget in logged.budgets
+    )
     said = product(("", logged.policy), (None, logged.epoch), (False, True))
     for policy, epoch, deferred in said:
         request = RunRequest(
@@ -152,21 +170,13 @@ def _logged_request(logged: RunRecord) -> RunRequest:
             channels=None if logged.channels is None else tuple(logged.channels),
             volume=volume,
             price=price,
+            budgets=budgets,
             defer_propensities=deferred,
         )
         if digest_of(request, whole_snapshot=True) == logged.request_digest:
             return request
     rule = "must name a run over the whole snapshot"
     raise InvalidInput.of("request_id", rule, logged.request_id)
-
-
-def _volume(text: str, n_members: int) -> int:
-    """Read a number of sends, or a share of the members: the whole part of it."""
-    if text.endswith("%"):
-        return int(share_of("volume", text) * n_members)
-    if not text.isdecimal():
-        raise InvalidInput.of("volume", "must be a number of sends, or a share such as 30%", text)
-    return int(text)
 
 
 @contextmanager

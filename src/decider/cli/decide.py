@@ -18,6 +18,9 @@ from decider.errors import InvalidInput
 
 EXAMPLES = examples(
     "decider decide --volume 30% --out results.parquet",
+    "decider decide --budget email=40% --budget sms=2000 --out results.parquet",
+    "decider decide --budget push=50000 --cost-budget sms=1200.50 --request-id tuesday",
+    "decider decide --cost-budget 5000 --dry-run",
     "decider decide --policy thompson --price 0.02 --channels email,push --dry-run",
     "decider decide --resume --request-id monday --out results.parquet",
     "decider decide --server 127.0.0.1:50051 --volume 19200 --request-id monday --out results.parquet",
@@ -38,6 +41,21 @@ def decide(
     ] = None,
     price: Annotated[
         float | None, typer.Option(help="Reward per unit of cost that a message must be worth.")
+    ] = None,
+    budget: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CHANNEL=N|P%",
+            help="At most so many messages on a channel, or messages per 100 members. For several channels, give it "
+            "once for each: each gets a price of its own. What is drawn at random counts too.",
+        ),
+    ] = None,
+    cost_budget: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[CHANNEL=]COST",
+            help="At most so much cost on a channel, in the catalog's unit, or in all.",
+        ),
     ] = None,
     time: Annotated[
         str | None, typer.Option(metavar="RFC3339", help="When the messages go out.  [default: now]")
@@ -85,6 +103,8 @@ def decide(
         _refuse_for_one(
             volume=volume,
             price=price,
+            budget=budget,
+            cost_budget=cost_budget,
             out=out,
             defer_propensities=defer_propensities or None,
             replace=replace or None,
@@ -105,6 +125,8 @@ def decide(
         policy=policy,
         volume=volume,
         price=price,
+        budgets=tuple(budget or ()),
+        cost_budgets=tuple(cost_budget or ()),
         time=time,
         epoch=epoch,
         channels=only,
@@ -135,4 +157,6 @@ def decide(
 def _refuse_for_one(**given: object) -> None:
     for field, value in given.items():
         if value is not None:
-            raise InvalidInput.of(field, "must not be given together with --member", str(value))
+            raise InvalidInput.of(
+                field.replace("_", "-"), "must not be given together with --member", str(value)
+            )

@@ -90,7 +90,9 @@ def drawn_run(summary: Mapping[str, Any]) -> list[RenderableType]:
         )
     }
     sizes = dict(enumerate(summary["per_set_size"]))
-    drawn = [facts("Run", about)]
+    drawn = [facts("Run", about | ({"gap": _gap(summary["gap"])} if summary["budgets"] else {}))]
+    if summary["budgets"]:
+        drawn.append(_drawn_budgets(summary["budgets"]))
     for title, kind, counts in (
         ("Sends by message", "message", summary["per_message"]),
         ("Sends by channel", "channel", summary["per_channel"]),
@@ -99,3 +101,17 @@ def drawn_run(summary: Mapping[str, Any]) -> list[RenderableType]:
     ):
         drawn.append(table(title, (kind, "count"), [(str(name), count) for name, count in counts.items()]))
     return drawn
+
+
+def _gap(gap: float) -> str:
+    return f"{100.0 * gap:.4f} % below the most that any choice within the budgets is worth"
+
+
+def _drawn_budgets(budgets: Sequence[Mapping[str, Any]]) -> RenderableType:
+    rows = []
+    for each in budgets:
+        budget = each["budget"]
+        unit = "messages" if budget["messages"] is not None else "cost"
+        spent = int(each["spent"]) if unit == "messages" else each["spent"]
+        rows.append((budget["channel"] or "all", unit, budget[unit], spent, each["price"]))
+    return table("Budgets", ("channel", "of", "at most", "spent", "price"), rows)

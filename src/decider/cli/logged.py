@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import polars as pl
 
 from decider.cli.options import rfc3339
@@ -76,6 +77,7 @@ def runs_of(log: Logbook) -> list[dict[str, Any]]:
             "policy": run.policy,
             "time": rfc3339(run.decision_time_micros),
             "price": run.theta,
+            "budgets": msgspec.to_builtins(run.budgets),
             "n_decided": decided[run.run_id],
             "finished": run.finished,
             "summary": run.summary,

@@ -24,6 +24,7 @@ from decider.decision.held import Block, Held, Weighed, added, weigh
 from decider.decision.pricing import RunPrice
 from decider.errors import InvalidInput, Violation
 from decider.logbook.schema import Certificate, RunBudget
+from decider_core.assemble import Caps
 from decider_core.budgets import BudgetPrices, Outcome, price_for_budgets
 from decider_core.counts import SentGains, count_gains
 from decider_core.random import tie_keys
@@ -80,6 +81,17 @@ def price_budgets(members: Members, budgets: list[RunBudget], floor: float) -> B
         [msgspec.structs.replace(budget, price=price) for budget, price in zip(budgets, prices, strict=True)],
         Certificate(found.bound, found.gap),
     )
+
+
+def rehearse() -> None:
+    """Look at one member between two prices, so that no run waits for what that needs compiled."""
+    nothing, room = np.zeros(1, np.float32), np.ones(1, np.int16)
+    place = np.zeros(1, np.int32)
+    caps = Caps(place, place, room, room[None], room[None], 1)
+    block = Block(np.ones((1, 1), np.float32), np.zeros((1, 1), np.uint8), nothing, 0.0, caps)
+    sets, gains = block.sets_at(nothing)
+    settled(sets, block.value, block.reason, block.fatigue, 0.0, nothing, nothing, place, caps)
+    count_gains(sets, gains, np.zeros(1))
 
 
 class _Near(NamedTuple):

@@ -101,7 +101,8 @@ class Explanation:
     runner_up: TraceEntry | None
     """The eligible candidate outside the set with the largest gain after it."""
     distance_to_price: float | None
-    """Gain rate of the runner-up less the price: how far it was from being sent (negative), if any."""
+    """Gain rate of the runner-up less the price: how far it was from being sent (negative), if any. In a run with
+    budgets its gain less its charge: reward per message."""
     binding_cap: str
     """What ended the set: `price, member_cap, channel_cap, topic_cap, no_candidate, drawn` or `holdout`."""
 

@@ -60,6 +60,7 @@ def run_view(log: Logbook, engine: Engine, run: RunRecord) -> RunView:
         per_stratum=summary["per_stratum"],
         planned=_planned(policies, [counted.n_members for counted in cells]),
         unsent=engine.unsent(run.run_id),
+        budget_prices={budget.channel or "all": budget.price or 0.0 for budget in run.budgets},
         cells=[
             CellView(
                 name=cell.name,
@@ -110,7 +111,9 @@ def _sends(policy: Policy) -> bool:
 
 
 def _one_price(run: RunRecord) -> float | None:
-    """The price of the run, where it is one: cells other than the holdout, the first, may differ in it."""
+    """The price of the run, where it is one: budgets have their own, and cells other than the first, the holdout."""
+    if run.budgets:
+        return None
     prices = {cell.theta for cell in run.cells[1:]} or {run.theta}
     return prices.pop() if len(prices) == 1 else None
 

@@ -111,6 +111,9 @@ def _tiles(report: Report) -> list[Tile]:
 def _price_of(run: RunView, reward: str) -> Tile:
     if run.price is not None:
         return Tile("Price", number(run.price), f"{reward} per unit of cost")
+    if run.budget_prices:
+        by_channel = ", ".join(f"{name} {number(price)}" for name, price in run.budget_prices.items())
+        return Tile("Prices", by_channel, f"{reward} beyond the policy's own price, by channel")
     prices = [cell.price for cell in run.cells if cell.price is not None]
     return Tile(
         "Price", f"{number(min(prices))} to {number(max(prices))}", f"{reward} per unit of cost, by cell"

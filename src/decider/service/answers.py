@@ -13,11 +13,12 @@ from decider.decision.result import (
     Explanation,
     ResultChunk,
     RunSummary,
+    SpentBudget,
     TraceEntry,
 )
-from decider.logbook.schema import RunRecord, SetEntry
+from decider.logbook.schema import RunBudget, RunRecord, SetEntry
 from decider.service.ports import Candidate
-from decider.v1 import decision_pb2, decision_service_pb2, member_pb2, run_pb2
+from decider.v1 import budget_pb2, decision_pb2, decision_service_pb2, member_pb2, run_pb2
 from decider_core.reasons import NAMES
 
 _STRATA = [decision_pb2.Stratum.Value(f"STRATUM_{name.upper()}") for name in STRATA]
@@ -63,6 +64,7 @@ def decision_message(decision: Decision, dry_run: bool = False) -> decision_pb2.
         already_decided=decision.repeated,
         history_sequence=record.history_sequence,
         trace=_trace(decision.trace or ()),
+        budgets=[_priced(budget) for budget in record.budgets],
     )
 
 
@@ -105,6 +107,7 @@ def started_message(record: RunRecord) -> decision_service_pb2.BatchDecideRespon
             epoch=record.epoch,
             candidates=record.candidates,
             price=record.theta,
+            budgets=[] if record.theta is None else [_priced(budget) for budget in record.budgets],
         )
     )
 
@@ -120,11 +123,17 @@ def progress_message(progress: tuple[str, int, int | None]) -> decision_service_
 
 
 def priced_message(record: RunRecord) -> decision_service_pb2.BatchDecideResponse:
-    """The price that was found."""
+    """The price that was found, or those of budgets."""
     assert record.theta is not None
     assert record.tie_cut is not None
     return decision_service_pb2.BatchDecideResponse(
-        priced=run_pb2.RunPriced(price=record.theta, tie_cut=record.tie_cut)
+        priced=run_pb2.RunPriced(
+            price=record.theta,
+            tie_cut=record.tie_cut,
+            budgets=[_priced(budget) for budget in record.budgets],
+            bound=record.bound,
+            gap=record.gap,
+        )
     )
 
 
@@ -198,8 +207,21 @@ def summary_message(summary: RunSummary) -> decision_service_pb2.BatchDecideResp
             per_channel=counts(summary.per_channel.items()),
             per_set_size=summary.per_count,
             per_stratum=counts(summary.per_stratum.items()),
+            budgets=[_priced(budget, budget.spent) for budget in summary.budgets],
+            bound=summary.bound,
+            gap=summary.gap,
         )
     )
+
+
+def _priced(budget: RunBudget | SpentBudget, spent: float | None = None) -> budget_pb2.PricedBudget:
+    assert budget.price is not None
+    message = budget_pb2.Budget(channel=budget.channel)
+    if budget.unit == "messages":
+        message.messages = int(budget.amount)
+    else:
+        message.cost = budget.amount
+    return budget_pb2.PricedBudget(budget=message, price=budget.price, spent=spent)
 
 
 def _chosen(entry: SetEntry) -> decision_pb2.ChosenMessage:

@@ -11,11 +11,12 @@ import grpc
 import polars as pl
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from decider.decision.request import Budget
 from decider.errors import InvalidInput
 from decider.service.answers import time_message
 from decider.service.columns import read_results, write_members
 from decider.service.statuses import error_of
-from decider.v1 import decision_service_pb2, member_pb2, run_pb2
+from decider.v1 import budget_pb2, decision_service_pb2, member_pb2, run_pb2
 
 MEMBERS_PER_REQUEST = 65_536
 
@@ -31,6 +32,8 @@ class BatchOptions:
     channels: Sequence[str] | None = None
     volume: int | None = None
     price: float | None = None
+    budgets: Sequence[Budget] = ()
+    """Of single channels; not together with `volume` or `price`."""
     defer_propensities: bool = False
     dry_run: bool = False
     resume_token: str = ""
@@ -55,6 +58,10 @@ class BatchAnswers:
         """The last word on how far it is."""
         self.price: float | None = None
         """Once it is known."""
+        self.budgets: Sequence[budget_pb2.PricedBudget] = ()
+        """Those of the run with their prices, once they are known."""
+        self.gap: float | None = None
+        """What a choice within the budgets could be worth more at most, as a share: once their prices are known."""
         self.summary: run_pb2.RunSummary | None = None
         """After the last table."""
         self.resume_token = ""
@@ -68,15 +75,19 @@ class BatchAnswers:
                     case "started":
                         self.started = answer.started
                         self.price = answer.started.price if answer.started.HasField("price") else None
+                        self.budgets = answer.started.budgets
                     case "progress":
                         self.progress = answer.progress
                     case "priced":
                         self.price = answer.priced.price
+                        self.budgets = answer.priced.budgets
+                        self.gap = answer.priced.gap if answer.priced.HasField("gap") else None
                     case "columns":
                         yield read_results(answer.columns.arrow_ipc)
                         self.resume_token = answer.columns.resume_token or self.resume_token
                     case "summary":
                         self.summary = answer.summary
+                        self.gap = answer.summary.gap if answer.summary.HasField("gap") else None
         except grpc.RpcError as error:
             raise error_of(error) from error
 
@@ -117,6 +128,13 @@ def batch_requests(
         if options.volume is not None:
             raise InvalidInput.of("price", "must not be given together with volume", options.price)
         header.price = options.price
+    if options.budgets:
+        for name in ("volume", "price"):
+            if getattr(options, name) is not None:
+                raise InvalidInput.of(
+                    "budgets", f"must not be given together with {name}", len(options.budgets)
+                )
+        header.budgets.CopyFrom(_budgets_message(options.budgets))
 
     def requests() -> Iterator[decision_service_pb2.BatchDecideRequest]:
         yield decision_service_pb2.BatchDecideRequest(header=header)
@@ -129,6 +147,15 @@ def batch_requests(
         yield decision_service_pb2.BatchDecideRequest(end=end)
 
     return requests()
+
+
+def _budgets_message(budgets: Sequence[Budget]) -> budget_pb2.Budgets:
+    message = budget_pb2.Budgets()
+    for place, budget in enumerate(budgets):
+        if (budget.messages is None) == (budget.cost is None):
+            raise InvalidInput.of(f"budgets[{place}]", "must give either messages or cost", budget)
+        message.budgets.add(channel=budget.channel, messages=budget.messages, cost=budget.cost)
+    return message
 
 
 def channel_filter_message(channels: Sequence[str] | None) -> decision_service_pb2.ChannelFilter | None:

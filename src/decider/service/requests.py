@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from decider.decision.request import MemberRequest, RunRequest, Scalar
+from decider.decision.request import Budget, MemberRequest, RunRequest, Scalar
 from decider.errors import InvalidInput, Violation
 from decider.logbook.schema import EventRecord, EventType
 from decider.service.ports import MemberIds
 from decider.service.settings import MAX_MEMBERS_PER_ANSWER
-from decider.v1 import decision_service_pb2, event_pb2, member_pb2, run_pb2
+from decider.v1 import budget_pb2, decision_service_pb2, event_pb2, member_pb2, run_pb2
 
 MAX_MEMBERS_PER_REQUEST = 1_000_000
 MAX_EVENTS_PER_REQUEST = 10_000
@@ -77,6 +77,7 @@ def batch_request(header: decision_service_pb2.BatchHeader) -> BatchRequest:
         found.append(Violation("header.volume", f"must be >= 0, got {header.volume}"))
     if limit == "price" and not (math.isfinite(header.price) and header.price >= 0.0):
         found.append(Violation("header.price", f"must be finite and >= 0, got {header.price}"))
+    budgets = _budgets(header.budgets, found) if limit == "budgets" else ()
     if not 0 <= header.max_members_per_answer <= MAX_MEMBERS_PER_ANSWER:
         rule = f"must be in [0, {MAX_MEMBERS_PER_ANSWER}]"
         found.append(
@@ -94,6 +95,7 @@ def batch_request(header: decision_service_pb2.BatchHeader) -> BatchRequest:
         channels=_channels(header, found, "header."),
         volume=header.volume if limit == "volume" else None,
         price=header.price if limit == "price" else None,
+        budgets=budgets,
         defer_propensities=header.defer_propensities,
         dry_run=header.dry_run,
         resume_token=header.resume_token,
@@ -221,6 +223,22 @@ def _channels(message: Any, found: list[Violation], at: str = "") -> tuple[str, 
     elif len(set(names)) < len(names):
         found.append(Violation(field, f"must name each channel once, got {list(names)}"))
     return names
+
+
+def _budgets(message: budget_pb2.Budgets, found: list[Violation]) -> tuple[Budget, ...]:
+    if not message.budgets:
+        found.append(Violation("header.budgets.budgets", "must hold at least one budget, got none"))
+    budgets = []
+    for place, given in enumerate(message.budgets):
+        field, amount = f"header.budgets.budgets[{place}]", given.WhichOneof("amount")
+        if amount is None:
+            found.append(Violation(field, "must give messages or cost, got neither"))
+            continue
+        value = getattr(given, amount)
+        if not (math.isfinite(value) and value >= 0):
+            found.append(Violation(f"{field}.{amount}", f"must be finite and >= 0, got {value}"))
+        budgets.append(Budget(channel=given.channel, **{amount: value}))
+    return tuple(budgets)
 
 
 def _context(

@@ -9,8 +9,8 @@ import structlog
 
 from decider.clock import SystemClock
 from decider.config import Config
+from decider.decision import budgets, exposure
 from decider.decision.engine import Engine
-from decider.decision.exposure import rehearse
 from decider.decision.request import MemberRequest, RunRequest
 from decider.errors import InvalidInput
 from decider.service.compose import Composition, compose
@@ -68,7 +68,8 @@ def settings_of(config: Config, reuse_port: bool = False) -> ServiceSettings:
 
 def warm_up(engine: Engine) -> None:
     """Decide and run once with each policy, leaving no trace, so that no caller waits for a compiler."""
-    rehearse()
+    exposure.rehearse()
+    budgets.rehearse()
     now_micros = SystemClock().now_micros()
     snapshot, policies = engine.parts.snapshot, engine.parts.policies.policies
     if snapshot.n_members == 0:

@@ -5,6 +5,7 @@ isort:skip_file
 
 import builtins
 import collections.abc
+import decider.v1.budget_pb2
 import decider.v1.member_pb2
 import google.protobuf.descriptor
 import google.protobuf.internal.containers
@@ -347,6 +348,7 @@ class Decision(google.protobuf.message.Message):
     ALREADY_DECIDED_FIELD_NUMBER: builtins.int
     HISTORY_SEQUENCE_FIELD_NUMBER: builtins.int
     TRACE_FIELD_NUMBER: builtins.int
+    BUDGETS_FIELD_NUMBER: builtins.int
     decision_id: builtins.str
     """Names the decision; goes out with every message and comes back with the
     events that follow it. Empty for a dry run: it is not in the log.
@@ -397,6 +399,12 @@ class Decision(google.protobuf.message.Message):
     def trace(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___TraceEntry]:
         """Every candidate of the catalog, in its order. Empty unless asked for."""
 
+    @property
+    def budgets(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[decider.v1.budget_pb2.PricedBudget]:
+        """The budgets of the run that it was made in, with their prices, which add to
+        `price`. Empty for single decisions and runs without budgets.
+        """
+
     def __init__(
         self,
         *,
@@ -419,9 +427,10 @@ class Decision(google.protobuf.message.Message):
         already_decided: builtins.bool = ...,
         history_sequence: builtins.int = ...,
         trace: collections.abc.Iterable[global___TraceEntry] | None = ...,
+        budgets: collections.abc.Iterable[decider.v1.budget_pb2.PricedBudget] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_propensity", b"_propensity", "decision_time", b"decision_time", "member_id", b"member_id", "propensity", b"propensity"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_propensity", b"_propensity", "already_decided", b"already_decided", "catalog_version", b"catalog_version", "decision_id", b"decision_id", "decision_time", b"decision_time", "epoch", b"epoch", "history_sequence", b"history_sequence", "member_id", b"member_id", "messages", b"messages", "model_version", b"model_version", "policy", b"policy", "policy_version", b"policy_version", "price", b"price", "propensity", b"propensity", "propensity_draws", b"propensity_draws", "propensity_hits", b"propensity_hits", "propensity_kind", b"propensity_kind", "snapshot_version", b"snapshot_version", "stratum", b"stratum", "trace", b"trace"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_propensity", b"_propensity", "already_decided", b"already_decided", "budgets", b"budgets", "catalog_version", b"catalog_version", "decision_id", b"decision_id", "decision_time", b"decision_time", "epoch", b"epoch", "history_sequence", b"history_sequence", "member_id", b"member_id", "messages", b"messages", "model_version", b"model_version", "policy", b"policy", "policy_version", b"policy_version", "price", b"price", "propensity", b"propensity", "propensity_draws", b"propensity_draws", "propensity_hits", b"propensity_hits", "propensity_kind", b"propensity_kind", "snapshot_version", b"snapshot_version", "stratum", b"stratum", "trace", b"trace"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_propensity", b"_propensity"]) -> typing.Literal["propensity"] | None: ...
 
 global___Decision = Decision
@@ -441,8 +450,9 @@ class Explanation(google.protobuf.message.Message):
     reproduced: builtins.bool
     """Whether the recomputed set equals the logged one bit for bit."""
     distance_to_price: builtins.float
-    """Gain rate of the runner-up less the price, in reward per unit of cost:
-    negative is how far it was from being sent. Absent without a runner-up.
+    """Gain rate of the runner-up less the price, in reward per unit of cost; in a
+    run with budgets its gain less its charge, in reward per message. Negative
+    is how far it was from being sent. Absent without a runner-up.
     """
     binding_cap: global___BindingCap.ValueType
     """What ended the set."""

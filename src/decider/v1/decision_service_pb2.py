@@ -22,41 +22,42 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from decider.v1 import budget_pb2 as decider_dot_v1_dot_budget__pb2
 from decider.v1 import decision_pb2 as decider_dot_v1_dot_decision__pb2
 from decider.v1 import member_pb2 as decider_dot_v1_dot_member__pb2
 from decider.v1 import run_pb2 as decider_dot_v1_dot_run__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!decider/v1/decision_service.proto\x12\ndecider.v1\x1a\x19\x64\x65\x63ider/v1/decision.proto\x1a\x17\x64\x65\x63ider/v1/member.proto\x1a\x14\x64\x65\x63ider/v1/run.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"!\n\rChannelFilter\x12\x10\n\x08\x63hannels\x18\x01 \x03(\t\"r\n\x0f\x43ontextOverride\x12\x0e\n\x06\x63olumn\x18\x01 \x01(\t\x12\x11\n\x07\x62oolean\x18\x02 \x01(\x08H\x00\x12\x11\n\x07integer\x18\x03 \x01(\x03H\x00\x12\x10\n\x06number\x18\x04 \x01(\x01H\x00\x12\x0e\n\x04text\x18\x05 \x01(\tH\x00\x42\x07\n\x05value\"@\n\x0bPairFeature\x12\x11\n\tcandidate\x18\x01 \x01(\t\x12\x0f\n\x07\x66\x65\x61ture\x18\x02 \x01(\t\x12\r\n\x05value\x18\x03 \x01(\x01\"\xde\x02\n\rDecideRequest\x12\'\n\tmember_id\x18\x01 \x01(\x0b\x32\x14.decider.v1.MemberId\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x31\n\rdecision_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06policy\x18\x04 \x01(\t\x12\x12\n\x05\x65poch\x18\x05 \x01(\x03H\x00\x88\x01\x01\x12\x31\n\x0e\x63hannel_filter\x18\x06 \x01(\x0b\x32\x19.decider.v1.ChannelFilter\x12,\n\x07\x63ontext\x18\x07 \x03(\x0b\x32\x1b.decider.v1.ContextOverride\x12.\n\rpair_features\x18\x08 \x03(\x0b\x32\x17.decider.v1.PairFeature\x12\x0f\n\x07\x64ry_run\x18\t \x01(\x08\x12\r\n\x05trace\x18\n \x01(\x08\x42\x08\n\x06_epoch\"8\n\x0e\x44\x65\x63ideResponse\x12&\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x14.decider.v1.Decision\"\x8d\x03\n\x0b\x42\x61tchHeader\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x31\n\rdecision_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06policy\x18\x03 \x01(\t\x12\x12\n\x05\x65poch\x18\x04 \x01(\x03H\x01\x88\x01\x01\x12\x31\n\x0e\x63hannel_filter\x18\x05 \x01(\x0b\x32\x19.decider.v1.ChannelFilter\x12\x10\n\x06volume\x18\x06 \x01(\x03H\x00\x12\x0f\n\x05price\x18\x07 \x01(\x01H\x00\x12\x16\n\x0ewhole_snapshot\x18\x08 \x01(\x08\x12/\n\rresult_format\x18\t \x01(\x0e\x32\x18.decider.v1.ResultFormat\x12\x1a\n\x12\x64\x65\x66\x65r_propensities\x18\n \x01(\x08\x12\x0f\n\x07\x64ry_run\x18\x0b \x01(\x08\x12\x14\n\x0cresume_token\x18\x0c \x01(\t\x12\x1e\n\x16max_members_per_answer\x18\r \x01(\x05\x42\x07\n\x05limitB\x08\n\x06_epoch\" \n\x08\x42\x61tchEnd\x12\x14\n\x0cmember_count\x18\x01 \x01(\x03\"\xc5\x01\n\x12\x42\x61tchDecideRequest\x12)\n\x06header\x18\x01 \x01(\x0b\x32\x17.decider.v1.BatchHeaderH\x00\x12,\n\x07\x63olumns\x18\x02 \x01(\x0b\x32\x19.decider.v1.MemberColumnsH\x00\x12&\n\x04rows\x18\x03 \x01(\x0b\x32\x16.decider.v1.MemberRowsH\x00\x12#\n\x03\x65nd\x18\x04 \x01(\x0b\x32\x14.decider.v1.BatchEndH\x00\x42\t\n\x07request\"\xa3\x02\n\x13\x42\x61tchDecideResponse\x12)\n\x07started\x18\x01 \x01(\x0b\x32\x16.decider.v1.RunStartedH\x00\x12+\n\x08progress\x18\x02 \x01(\x0b\x32\x17.decider.v1.RunProgressH\x00\x12\'\n\x06priced\x18\x03 \x01(\x0b\x32\x15.decider.v1.RunPricedH\x00\x12,\n\x07\x63olumns\x18\x04 \x01(\x0b\x32\x19.decider.v1.ResultColumnsH\x00\x12&\n\x04rows\x18\x05 \x01(\x0b\x32\x16.decider.v1.ResultRowsH\x00\x12)\n\x07summary\x18\x06 \x01(\x0b\x32\x16.decider.v1.RunSummaryH\x00\x42\n\n\x08response\"-\n\x16\x45xplainDecisionRequest\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\"G\n\x17\x45xplainDecisionResponse\x12,\n\x0b\x65xplanation\x18\x01 \x01(\x0b\x32\x17.decider.v1.Explanation2\x82\x02\n\x0f\x44\x65\x63isionService\x12?\n\x06\x44\x65\x63ide\x12\x19.decider.v1.DecideRequest\x1a\x1a.decider.v1.DecideResponse\x12R\n\x0b\x42\x61tchDecide\x12\x1e.decider.v1.BatchDecideRequest\x1a\x1f.decider.v1.BatchDecideResponse(\x01\x30\x01\x12Z\n\x0f\x45xplainDecision\x12\".decider.v1.ExplainDecisionRequest\x1a#.decider.v1.ExplainDecisionResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!decider/v1/decision_service.proto\x12\ndecider.v1\x1a\x17\x64\x65\x63ider/v1/budget.proto\x1a\x19\x64\x65\x63ider/v1/decision.proto\x1a\x17\x64\x65\x63ider/v1/member.proto\x1a\x14\x64\x65\x63ider/v1/run.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"!\n\rChannelFilter\x12\x10\n\x08\x63hannels\x18\x01 \x03(\t\"r\n\x0f\x43ontextOverride\x12\x0e\n\x06\x63olumn\x18\x01 \x01(\t\x12\x11\n\x07\x62oolean\x18\x02 \x01(\x08H\x00\x12\x11\n\x07integer\x18\x03 \x01(\x03H\x00\x12\x10\n\x06number\x18\x04 \x01(\x01H\x00\x12\x0e\n\x04text\x18\x05 \x01(\tH\x00\x42\x07\n\x05value\"@\n\x0bPairFeature\x12\x11\n\tcandidate\x18\x01 \x01(\t\x12\x0f\n\x07\x66\x65\x61ture\x18\x02 \x01(\t\x12\r\n\x05value\x18\x03 \x01(\x01\"\xde\x02\n\rDecideRequest\x12\'\n\tmember_id\x18\x01 \x01(\x0b\x32\x14.decider.v1.MemberId\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x31\n\rdecision_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06policy\x18\x04 \x01(\t\x12\x12\n\x05\x65poch\x18\x05 \x01(\x03H\x00\x88\x01\x01\x12\x31\n\x0e\x63hannel_filter\x18\x06 \x01(\x0b\x32\x19.decider.v1.ChannelFilter\x12,\n\x07\x63ontext\x18\x07 \x03(\x0b\x32\x1b.decider.v1.ContextOverride\x12.\n\rpair_features\x18\x08 \x03(\x0b\x32\x17.decider.v1.PairFeature\x12\x0f\n\x07\x64ry_run\x18\t \x01(\x08\x12\r\n\x05trace\x18\n \x01(\x08\x42\x08\n\x06_epoch\"8\n\x0e\x44\x65\x63ideResponse\x12&\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x14.decider.v1.Decision\"\xb5\x03\n\x0b\x42\x61tchHeader\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x31\n\rdecision_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06policy\x18\x03 \x01(\t\x12\x12\n\x05\x65poch\x18\x04 \x01(\x03H\x01\x88\x01\x01\x12\x31\n\x0e\x63hannel_filter\x18\x05 \x01(\x0b\x32\x19.decider.v1.ChannelFilter\x12\x10\n\x06volume\x18\x06 \x01(\x03H\x00\x12\x0f\n\x05price\x18\x07 \x01(\x01H\x00\x12&\n\x07\x62udgets\x18\x0e \x01(\x0b\x32\x13.decider.v1.BudgetsH\x00\x12\x16\n\x0ewhole_snapshot\x18\x08 \x01(\x08\x12/\n\rresult_format\x18\t \x01(\x0e\x32\x18.decider.v1.ResultFormat\x12\x1a\n\x12\x64\x65\x66\x65r_propensities\x18\n \x01(\x08\x12\x0f\n\x07\x64ry_run\x18\x0b \x01(\x08\x12\x14\n\x0cresume_token\x18\x0c \x01(\t\x12\x1e\n\x16max_members_per_answer\x18\r \x01(\x05\x42\x07\n\x05limitB\x08\n\x06_epoch\" \n\x08\x42\x61tchEnd\x12\x14\n\x0cmember_count\x18\x01 \x01(\x03\"\xc5\x01\n\x12\x42\x61tchDecideRequest\x12)\n\x06header\x18\x01 \x01(\x0b\x32\x17.decider.v1.BatchHeaderH\x00\x12,\n\x07\x63olumns\x18\x02 \x01(\x0b\x32\x19.decider.v1.MemberColumnsH\x00\x12&\n\x04rows\x18\x03 \x01(\x0b\x32\x16.decider.v1.MemberRowsH\x00\x12#\n\x03\x65nd\x18\x04 \x01(\x0b\x32\x14.decider.v1.BatchEndH\x00\x42\t\n\x07request\"\xa3\x02\n\x13\x42\x61tchDecideResponse\x12)\n\x07started\x18\x01 \x01(\x0b\x32\x16.decider.v1.RunStartedH\x00\x12+\n\x08progress\x18\x02 \x01(\x0b\x32\x17.decider.v1.RunProgressH\x00\x12\'\n\x06priced\x18\x03 \x01(\x0b\x32\x15.decider.v1.RunPricedH\x00\x12,\n\x07\x63olumns\x18\x04 \x01(\x0b\x32\x19.decider.v1.ResultColumnsH\x00\x12&\n\x04rows\x18\x05 \x01(\x0b\x32\x16.decider.v1.ResultRowsH\x00\x12)\n\x07summary\x18\x06 \x01(\x0b\x32\x16.decider.v1.RunSummaryH\x00\x42\n\n\x08response\"-\n\x16\x45xplainDecisionRequest\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\"G\n\x17\x45xplainDecisionResponse\x12,\n\x0b\x65xplanation\x18\x01 \x01(\x0b\x32\x17.decider.v1.Explanation2\x82\x02\n\x0f\x44\x65\x63isionService\x12?\n\x06\x44\x65\x63ide\x12\x19.decider.v1.DecideRequest\x1a\x1a.decider.v1.DecideResponse\x12R\n\x0b\x42\x61tchDecide\x12\x1e.decider.v1.BatchDecideRequest\x1a\x1f.decider.v1.BatchDecideResponse(\x01\x30\x01\x12Z\n\x0f\x45xplainDecision\x12\".decider.v1.ExplainDecisionRequest\x1a#.decider.v1.ExplainDecisionResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'decider.v1.decision_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CHANNELFILTER']._serialized_start=156
-  _globals['_CHANNELFILTER']._serialized_end=189
-  _globals['_CONTEXTOVERRIDE']._serialized_start=191
-  _globals['_CONTEXTOVERRIDE']._serialized_end=305
-  _globals['_PAIRFEATURE']._serialized_start=307
-  _globals['_PAIRFEATURE']._serialized_end=371
-  _globals['_DECIDEREQUEST']._serialized_start=374
-  _globals['_DECIDEREQUEST']._serialized_end=724
-  _globals['_DECIDERESPONSE']._serialized_start=726
-  _globals['_DECIDERESPONSE']._serialized_end=782
-  _globals['_BATCHHEADER']._serialized_start=785
-  _globals['_BATCHHEADER']._serialized_end=1182
-  _globals['_BATCHEND']._serialized_start=1184
-  _globals['_BATCHEND']._serialized_end=1216
-  _globals['_BATCHDECIDEREQUEST']._serialized_start=1219
-  _globals['_BATCHDECIDEREQUEST']._serialized_end=1416
-  _globals['_BATCHDECIDERESPONSE']._serialized_start=1419
-  _globals['_BATCHDECIDERESPONSE']._serialized_end=1710
-  _globals['_EXPLAINDECISIONREQUEST']._serialized_start=1712
-  _globals['_EXPLAINDECISIONREQUEST']._serialized_end=1757
-  _globals['_EXPLAINDECISIONRESPONSE']._serialized_start=1759
-  _globals['_EXPLAINDECISIONRESPONSE']._serialized_end=1830
-  _globals['_DECISIONSERVICE']._serialized_start=1833
-  _globals['_DECISIONSERVICE']._serialized_end=2091
+  _globals['_CHANNELFILTER']._serialized_start=181
+  _globals['_CHANNELFILTER']._serialized_end=214
+  _globals['_CONTEXTOVERRIDE']._serialized_start=216
+  _globals['_CONTEXTOVERRIDE']._serialized_end=330
+  _globals['_PAIRFEATURE']._serialized_start=332
+  _globals['_PAIRFEATURE']._serialized_end=396
+  _globals['_DECIDEREQUEST']._serialized_start=399
+  _globals['_DECIDEREQUEST']._serialized_end=749
+  _globals['_DECIDERESPONSE']._serialized_start=751
+  _globals['_DECIDERESPONSE']._serialized_end=807
+  _globals['_BATCHHEADER']._serialized_start=810
+  _globals['_BATCHHEADER']._serialized_end=1247
+  _globals['_BATCHEND']._serialized_start=1249
+  _globals['_BATCHEND']._serialized_end=1281
+  _globals['_BATCHDECIDEREQUEST']._serialized_start=1284
+  _globals['_BATCHDECIDEREQUEST']._serialized_end=1481
+  _globals['_BATCHDECIDERESPONSE']._serialized_start=1484
+  _globals['_BATCHDECIDERESPONSE']._serialized_end=1775
+  _globals['_EXPLAINDECISIONREQUEST']._serialized_start=1777
+  _globals['_EXPLAINDECISIONREQUEST']._serialized_end=1822
+  _globals['_EXPLAINDECISIONRESPONSE']._serialized_start=1824
+  _globals['_EXPLAINDECISIONRESPONSE']._serialized_end=1895
+  _globals['_DECISIONSERVICE']._serialized_start=1898
+  _globals['_DECISIONSERVICE']._serialized_end=2156
 # @@protoc_insertion_point(module_scope)

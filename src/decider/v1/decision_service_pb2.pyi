@@ -5,6 +5,7 @@ isort:skip_file
 
 import builtins
 import collections.abc
+import decider.v1.budget_pb2
 import decider.v1.decision_pb2
 import decider.v1.member_pb2
 import decider.v1.run_pb2
@@ -219,6 +220,7 @@ class BatchHeader(google.protobuf.message.Message):
     CHANNEL_FILTER_FIELD_NUMBER: builtins.int
     VOLUME_FIELD_NUMBER: builtins.int
     PRICE_FIELD_NUMBER: builtins.int
+    BUDGETS_FIELD_NUMBER: builtins.int
     WHOLE_SNAPSHOT_FIELD_NUMBER: builtins.int
     RESULT_FORMAT_FIELD_NUMBER: builtins.int
     DEFER_PROPENSITIES_FIELD_NUMBER: builtins.int
@@ -273,6 +275,14 @@ class BatchHeader(google.protobuf.message.Message):
     def channel_filter(self) -> global___ChannelFilter:
         """Only these channels. Absent means all."""
 
+    @property
+    def budgets(self) -> decider.v1.budget_pb2.Budgets:
+        """At most so much on single channels, or at most so much cost. Each gets a
+        price of its own, the least at which it is kept; results come after `end`.
+        Budgets below what is drawn at random whatever the price are
+        INVALID_ARGUMENT, as are budgets with an experiment.
+        """
+
     def __init__(
         self,
         *,
@@ -283,6 +293,7 @@ class BatchHeader(google.protobuf.message.Message):
         channel_filter: global___ChannelFilter | None = ...,
         volume: builtins.int = ...,
         price: builtins.float = ...,
+        budgets: decider.v1.budget_pb2.Budgets | None = ...,
         whole_snapshot: builtins.bool = ...,
         result_format: decider.v1.run_pb2.ResultFormat.ValueType = ...,
         defer_propensities: builtins.bool = ...,
@@ -290,12 +301,12 @@ class BatchHeader(google.protobuf.message.Message):
         resume_token: builtins.str = ...,
         max_members_per_answer: builtins.int = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_epoch", b"_epoch", "channel_filter", b"channel_filter", "decision_time", b"decision_time", "epoch", b"epoch", "limit", b"limit", "price", b"price", "volume", b"volume"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_epoch", b"_epoch", "channel_filter", b"channel_filter", "decision_time", b"decision_time", "defer_propensities", b"defer_propensities", "dry_run", b"dry_run", "epoch", b"epoch", "limit", b"limit", "max_members_per_answer", b"max_members_per_answer", "policy", b"policy", "price", b"price", "request_id", b"request_id", "result_format", b"result_format", "resume_token", b"resume_token", "volume", b"volume", "whole_snapshot", b"whole_snapshot"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_epoch", b"_epoch", "budgets", b"budgets", "channel_filter", b"channel_filter", "decision_time", b"decision_time", "epoch", b"epoch", "limit", b"limit", "price", b"price", "volume", b"volume"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_epoch", b"_epoch", "budgets", b"budgets", "channel_filter", b"channel_filter", "decision_time", b"decision_time", "defer_propensities", b"defer_propensities", "dry_run", b"dry_run", "epoch", b"epoch", "limit", b"limit", "max_members_per_answer", b"max_members_per_answer", "policy", b"policy", "price", b"price", "request_id", b"request_id", "result_format", b"result_format", "resume_token", b"resume_token", "volume", b"volume", "whole_snapshot", b"whole_snapshot"]) -> None: ...
     @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_epoch", b"_epoch"]) -> typing.Literal["epoch"] | None: ...
     @typing.overload
-    def WhichOneof(self, oneof_group: typing.Literal["limit", b"limit"]) -> typing.Literal["volume", "price"] | None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["limit", b"limit"]) -> typing.Literal["volume", "price", "budgets"] | None: ...
 
 global___BatchHeader = BatchHeader
 
@@ -381,7 +392,9 @@ class BatchDecideResponse(google.protobuf.message.Message):
 
     @property
     def priced(self) -> decider.v1.run_pb2.RunPriced:
-        """The price is found; once, before the first result of a run with a volume."""
+        """The price is found; once, before the first result of a run with a volume
+        or budgets.
+        """
 
     @property
     def columns(self) -> decider.v1.run_pb2.ResultColumns:

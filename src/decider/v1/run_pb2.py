@@ -22,35 +22,36 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from decider.v1 import budget_pb2 as decider_dot_v1_dot_budget__pb2
 from decider.v1 import decision_pb2 as decider_dot_v1_dot_decision__pb2
 from decider.v1 import member_pb2 as decider_dot_v1_dot_member__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14\x64\x65\x63ider/v1/run.proto\x12\ndecider.v1\x1a\x19\x64\x65\x63ider/v1/decision.proto\x1a\x17\x64\x65\x63ider/v1/member.proto\"\xcf\x01\n\nRunStarted\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0e\n\x06policy\x18\x02 \x01(\t\x12\x16\n\x0epolicy_version\x18\x03 \x01(\t\x12\x15\n\rmodel_version\x18\x04 \x01(\t\x12\x18\n\x10snapshot_version\x18\x05 \x01(\t\x12\x17\n\x0f\x63\x61talog_version\x18\x06 \x01(\t\x12\r\n\x05\x65poch\x18\x07 \x01(\x03\x12\x12\n\ncandidates\x18\x08 \x03(\t\x12\x12\n\x05price\x18\t \x01(\x01H\x00\x88\x01\x01\x42\x08\n\x06_price\"p\n\x0bRunProgress\x12#\n\x05phase\x18\x01 \x01(\x0e\x32\x14.decider.v1.RunPhase\x12\x12\n\ndone_count\x18\x02 \x01(\x03\x12\x18\n\x0btotal_count\x18\x03 \x01(\x03H\x00\x88\x01\x01\x42\x0e\n\x0c_total_count\"+\n\tRunPriced\x12\r\n\x05price\x18\x01 \x01(\x01\x12\x0f\n\x07tie_cut\x18\x02 \x01(\x04\"e\n\rResultColumns\x12\x11\n\tarrow_ipc\x18\x01 \x01(\x0c\x12\x14\n\x0cmember_count\x18\x02 \x01(\x05\x12\x15\n\rfirst_ordinal\x18\x03 \x01(\x03\x12\x14\n\x0cresume_token\x18\x04 \x01(\t\"h\n\nResultRows\x12-\n\tdecisions\x18\x01 \x03(\x0b\x32\x1a.decider.v1.MemberDecision\x12\x15\n\rfirst_ordinal\x18\x02 \x01(\x03\x12\x14\n\x0cresume_token\x18\x03 \x01(\t\"\xfb\x01\n\x0eMemberDecision\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\'\n\tmember_id\x18\x02 \x01(\x0b\x32\x14.decider.v1.MemberId\x12$\n\x07stratum\x18\x03 \x01(\x0e\x32\x13.decider.v1.Stratum\x12+\n\x08messages\x18\x04 \x03(\x0b\x32\x19.decider.v1.ChosenMessage\x12\x17\n\npropensity\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x1c\n\x0fpropensity_hits\x18\x06 \x01(\x05H\x01\x88\x01\x01\x42\r\n\x0b_propensityB\x12\n\x10_propensity_hits\")\n\nNamedCount\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\"\xe9\x02\n\nRunSummary\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x14\n\x0cmember_count\x18\x02 \x01(\x03\x12\x1d\n\x15messaged_member_count\x18\x03 \x01(\x03\x12\x0e\n\x06volume\x18\x04 \x01(\x03\x12\x16\n\x0evolume_explore\x18\x05 \x01(\x03\x12\r\n\x05price\x18\x06 \x01(\x01\x12\x0f\n\x07tie_cut\x18\x07 \x01(\x04\x12#\n\x1b\x65xpected_incremental_reward\x18\x08 \x01(\x01\x12\x0c\n\x04\x63ost\x18\t \x01(\x01\x12+\n\x0bper_message\x18\n \x03(\x0b\x32\x16.decider.v1.NamedCount\x12+\n\x0bper_channel\x18\x0b \x03(\x0b\x32\x16.decider.v1.NamedCount\x12\x14\n\x0cper_set_size\x18\x0c \x03(\x03\x12+\n\x0bper_stratum\x18\r \x03(\x0b\x32\x16.decider.v1.NamedCount*~\n\x0cResultFormat\x12\x1d\n\x19RESULT_FORMAT_UNSPECIFIED\x10\x00\x12\x17\n\x13RESULT_FORMAT_ARROW\x10\x01\x12\x16\n\x12RESULT_FORMAT_ROWS\x10\x02\x12\x1e\n\x1aRESULT_FORMAT_SUMMARY_ONLY\x10\x03*T\n\x08RunPhase\x12\x19\n\x15RUN_PHASE_UNSPECIFIED\x10\x00\x12\x15\n\x11RUN_PHASE_PRICING\x10\x01\x12\x16\n\x12RUN_PHASE_DECIDING\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14\x64\x65\x63ider/v1/run.proto\x12\ndecider.v1\x1a\x17\x64\x65\x63ider/v1/budget.proto\x1a\x19\x64\x65\x63ider/v1/decision.proto\x1a\x17\x64\x65\x63ider/v1/member.proto\"\xfa\x01\n\nRunStarted\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0e\n\x06policy\x18\x02 \x01(\t\x12\x16\n\x0epolicy_version\x18\x03 \x01(\t\x12\x15\n\rmodel_version\x18\x04 \x01(\t\x12\x18\n\x10snapshot_version\x18\x05 \x01(\t\x12\x17\n\x0f\x63\x61talog_version\x18\x06 \x01(\t\x12\r\n\x05\x65poch\x18\x07 \x01(\x03\x12\x12\n\ncandidates\x18\x08 \x03(\t\x12\x12\n\x05price\x18\t \x01(\x01H\x00\x88\x01\x01\x12)\n\x07\x62udgets\x18\n \x03(\x0b\x32\x18.decider.v1.PricedBudgetB\x08\n\x06_price\"p\n\x0bRunProgress\x12#\n\x05phase\x18\x01 \x01(\x0e\x32\x14.decider.v1.RunPhase\x12\x12\n\ndone_count\x18\x02 \x01(\x03\x12\x18\n\x0btotal_count\x18\x03 \x01(\x03H\x00\x88\x01\x01\x42\x0e\n\x0c_total_count\"\x8e\x01\n\tRunPriced\x12\r\n\x05price\x18\x01 \x01(\x01\x12\x0f\n\x07tie_cut\x18\x02 \x01(\x04\x12)\n\x07\x62udgets\x18\x03 \x03(\x0b\x32\x18.decider.v1.PricedBudget\x12\x12\n\x05\x62ound\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x03gap\x18\x05 \x01(\x01H\x01\x88\x01\x01\x42\x08\n\x06_boundB\x06\n\x04_gap\"e\n\rResultColumns\x12\x11\n\tarrow_ipc\x18\x01 \x01(\x0c\x12\x14\n\x0cmember_count\x18\x02 \x01(\x05\x12\x15\n\rfirst_ordinal\x18\x03 \x01(\x03\x12\x14\n\x0cresume_token\x18\x04 \x01(\t\"h\n\nResultRows\x12-\n\tdecisions\x18\x01 \x03(\x0b\x32\x1a.decider.v1.MemberDecision\x12\x15\n\rfirst_ordinal\x18\x02 \x01(\x03\x12\x14\n\x0cresume_token\x18\x03 \x01(\t\"\xfb\x01\n\x0eMemberDecision\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\'\n\tmember_id\x18\x02 \x01(\x0b\x32\x14.decider.v1.MemberId\x12$\n\x07stratum\x18\x03 \x01(\x0e\x32\x13.decider.v1.Stratum\x12+\n\x08messages\x18\x04 \x03(\x0b\x32\x19.decider.v1.ChosenMessage\x12\x17\n\npropensity\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x1c\n\x0fpropensity_hits\x18\x06 \x01(\x05H\x01\x88\x01\x01\x42\r\n\x0b_propensityB\x12\n\x10_propensity_hits\")\n\nNamedCount\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\"\xcc\x03\n\nRunSummary\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x14\n\x0cmember_count\x18\x02 \x01(\x03\x12\x1d\n\x15messaged_member_count\x18\x03 \x01(\x03\x12\x0e\n\x06volume\x18\x04 \x01(\x03\x12\x16\n\x0evolume_explore\x18\x05 \x01(\x03\x12\r\n\x05price\x18\x06 \x01(\x01\x12\x0f\n\x07tie_cut\x18\x07 \x01(\x04\x12#\n\x1b\x65xpected_incremental_reward\x18\x08 \x01(\x01\x12\x0c\n\x04\x63ost\x18\t \x01(\x01\x12+\n\x0bper_message\x18\n \x03(\x0b\x32\x16.decider.v1.NamedCount\x12+\n\x0bper_channel\x18\x0b \x03(\x0b\x32\x16.decider.v1.NamedCount\x12\x14\n\x0cper_set_size\x18\x0c \x03(\x03\x12+\n\x0bper_stratum\x18\r \x03(\x0b\x32\x16.decider.v1.NamedCount\x12)\n\x07\x62udgets\x18\x0e \x03(\x0b\x32\x18.decider.v1.PricedBudget\x12\x12\n\x05\x62ound\x18\x0f \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x03gap\x18\x10 \x01(\x01H\x01\x88\x01\x01\x42\x08\n\x06_boundB\x06\n\x04_gap*~\n\x0cResultFormat\x12\x1d\n\x19RESULT_FORMAT_UNSPECIFIED\x10\x00\x12\x17\n\x13RESULT_FORMAT_ARROW\x10\x01\x12\x16\n\x12RESULT_FORMAT_ROWS\x10\x02\x12\x1e\n\x1aRESULT_FORMAT_SUMMARY_ONLY\x10\x03*T\n\x08RunPhase\x12\x19\n\x15RUN_PHASE_UNSPECIFIED\x10\x00\x12\x15\n\x11RUN_PHASE_PRICING\x10\x01\x12\x16\n\x12RUN_PHASE_DECIDING\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'decider.v1.run_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RESULTFORMAT']._serialized_start=1327
-  _globals['_RESULTFORMAT']._serialized_end=1453
-  _globals['_RUNPHASE']._serialized_start=1455
-  _globals['_RUNPHASE']._serialized_end=1539
-  _globals['_RUNSTARTED']._serialized_start=89
-  _globals['_RUNSTARTED']._serialized_end=296
-  _globals['_RUNPROGRESS']._serialized_start=298
-  _globals['_RUNPROGRESS']._serialized_end=410
-  _globals['_RUNPRICED']._serialized_start=412
-  _globals['_RUNPRICED']._serialized_end=455
-  _globals['_RESULTCOLUMNS']._serialized_start=457
-  _globals['_RESULTCOLUMNS']._serialized_end=558
-  _globals['_RESULTROWS']._serialized_start=560
-  _globals['_RESULTROWS']._serialized_end=664
-  _globals['_MEMBERDECISION']._serialized_start=667
-  _globals['_MEMBERDECISION']._serialized_end=918
-  _globals['_NAMEDCOUNT']._serialized_start=920
-  _globals['_NAMEDCOUNT']._serialized_end=961
-  _globals['_RUNSUMMARY']._serialized_start=964
-  _globals['_RUNSUMMARY']._serialized_end=1325
+  _globals['_RESULTFORMAT']._serialized_start=1594
+  _globals['_RESULTFORMAT']._serialized_end=1720
+  _globals['_RUNPHASE']._serialized_start=1722
+  _globals['_RUNPHASE']._serialized_end=1806
+  _globals['_RUNSTARTED']._serialized_start=114
+  _globals['_RUNSTARTED']._serialized_end=364
+  _globals['_RUNPROGRESS']._serialized_start=366
+  _globals['_RUNPROGRESS']._serialized_end=478
+  _globals['_RUNPRICED']._serialized_start=481
+  _globals['_RUNPRICED']._serialized_end=623
+  _globals['_RESULTCOLUMNS']._serialized_start=625
+  _globals['_RESULTCOLUMNS']._serialized_end=726
+  _globals['_RESULTROWS']._serialized_start=728
+  _globals['_RESULTROWS']._serialized_end=832
+  _globals['_MEMBERDECISION']._serialized_start=835
+  _globals['_MEMBERDECISION']._serialized_end=1086
+  _globals['_NAMEDCOUNT']._serialized_start=1088
+  _globals['_NAMEDCOUNT']._serialized_end=1129
+  _globals['_RUNSUMMARY']._serialized_start=1132
+  _globals['_RUNSUMMARY']._serialized_end=1592
 # @@protoc_insertion_point(module_scope)

@@ -5,6 +5,7 @@ isort:skip_file
 
 import builtins
 import collections.abc
+import decider.v1.budget_pb2
 import decider.v1.decision_pb2
 import decider.v1.member_pb2
 import google.protobuf.descriptor
@@ -58,7 +59,7 @@ class _RunPhaseEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumT
     RUN_PHASE_UNSPECIFIED: _RunPhase.ValueType  # 0
     """Not used."""
     RUN_PHASE_PRICING: _RunPhase.ValueType  # 1
-    """Finding the price that meets the volume."""
+    """Finding the price that meets the volume, or those that keep the budgets."""
     RUN_PHASE_DECIDING: _RunPhase.ValueType  # 2
     """Deciding."""
 
@@ -68,7 +69,7 @@ class RunPhase(_RunPhase, metaclass=_RunPhaseEnumTypeWrapper):
 RUN_PHASE_UNSPECIFIED: RunPhase.ValueType  # 0
 """Not used."""
 RUN_PHASE_PRICING: RunPhase.ValueType  # 1
-"""Finding the price that meets the volume."""
+"""Finding the price that meets the volume, or those that keep the budgets."""
 RUN_PHASE_DECIDING: RunPhase.ValueType  # 2
 """Deciding."""
 global___RunPhase = RunPhase
@@ -88,6 +89,7 @@ class RunStarted(google.protobuf.message.Message):
     EPOCH_FIELD_NUMBER: builtins.int
     CANDIDATES_FIELD_NUMBER: builtins.int
     PRICE_FIELD_NUMBER: builtins.int
+    BUDGETS_FIELD_NUMBER: builtins.int
     run_id: builtins.str
     """Names the run; the decision of the n-th member, from 0, is `<run_id>-<n>`."""
     policy: builtins.str
@@ -103,12 +105,18 @@ class RunStarted(google.protobuf.message.Message):
     epoch: builtins.int
     """The decision window."""
     price: builtins.float
-    """The price, in reward per unit of cost. Absent while a volume's price is
-    still to be found.
+    """The price, in reward per unit of cost. Absent while a volume's price, or
+    those of budgets, are still to be found.
     """
     @property
     def candidates(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """The candidates of the catalog, in its order."""
+
+    @property
+    def budgets(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[decider.v1.budget_pb2.PricedBudget]:
+        """The budgets with their prices, in the order of the catalog's channels, once
+        they are found. Empty in runs without budgets.
+        """
 
     def __init__(
         self,
@@ -122,9 +130,10 @@ class RunStarted(google.protobuf.message.Message):
         epoch: builtins.int = ...,
         candidates: collections.abc.Iterable[builtins.str] | None = ...,
         price: builtins.float | None = ...,
+        budgets: collections.abc.Iterable[decider.v1.budget_pb2.PricedBudget] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_price", b"_price", "price", b"price"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_price", b"_price", "candidates", b"candidates", "catalog_version", b"catalog_version", "epoch", b"epoch", "model_version", b"model_version", "policy", b"policy", "policy_version", b"policy_version", "price", b"price", "run_id", b"run_id", "snapshot_version", b"snapshot_version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_price", b"_price", "budgets", b"budgets", "candidates", b"candidates", "catalog_version", b"catalog_version", "epoch", b"epoch", "model_version", b"model_version", "policy", b"policy", "policy_version", b"policy_version", "price", b"price", "run_id", b"run_id", "snapshot_version", b"snapshot_version"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_price", b"_price"]) -> typing.Literal["price"] | None: ...
 
 global___RunStarted = RunStarted
@@ -159,25 +168,53 @@ global___RunProgress = RunProgress
 
 @typing.final
 class RunPriced(google.protobuf.message.Message):
-    """The price that meets the volume is found."""
+    """The price that meets the volume is found, or those that keep the budgets."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     PRICE_FIELD_NUMBER: builtins.int
     TIE_CUT_FIELD_NUMBER: builtins.int
+    BUDGETS_FIELD_NUMBER: builtins.int
+    BOUND_FIELD_NUMBER: builtins.int
+    GAP_FIELD_NUMBER: builtins.int
     price: builtins.float
     """Reward per unit of cost below which nothing is sent."""
     tie_cut: builtins.int
     """Of the gains exactly at the price, those with a tie key up to this one are
-    sent, so that the volume is met exactly.
+    sent, so that the volume is met exactly. 0 in a run with budgets.
     """
+    bound: builtins.float
+    """No other choice of sets within the budgets is worth more, in reward as the
+    policy values it, cost at `price` taken off; sets that are drawn at random
+    not counted. Exact where each member's set is the best at its prices (no
+    fatigue, no penalty for one topic twice, no cap but the member's own), else
+    an estimate. Absent in runs without budgets.
+    """
+    gap: builtins.float
+    """What the choice made is worth less than the bound, as a share of it. Absent
+    in runs without budgets.
+    """
+    @property
+    def budgets(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[decider.v1.budget_pb2.PricedBudget]:
+        """The budgets with their prices, in the order of the catalog's channels. Empty
+        in runs without budgets.
+        """
+
     def __init__(
         self,
         *,
         price: builtins.float = ...,
         tie_cut: builtins.int = ...,
+        budgets: collections.abc.Iterable[decider.v1.budget_pb2.PricedBudget] | None = ...,
+        bound: builtins.float | None = ...,
+        gap: builtins.float | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["price", b"price", "tie_cut", b"tie_cut"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_bound", b"_bound", "_gap", b"_gap", "bound", b"bound", "gap", b"gap"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_bound", b"_bound", "_gap", b"_gap", "bound", b"bound", "budgets", b"budgets", "gap", b"gap", "price", b"price", "tie_cut", b"tie_cut"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_bound", b"_bound"]) -> typing.Literal["bound"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_gap", b"_gap"]) -> typing.Literal["gap"] | None: ...
 
 global___RunPriced = RunPriced
 
@@ -341,6 +378,9 @@ class RunSummary(google.protobuf.message.Message):
     PER_CHANNEL_FIELD_NUMBER: builtins.int
     PER_SET_SIZE_FIELD_NUMBER: builtins.int
     PER_STRATUM_FIELD_NUMBER: builtins.int
+    BUDGETS_FIELD_NUMBER: builtins.int
+    BOUND_FIELD_NUMBER: builtins.int
+    GAP_FIELD_NUMBER: builtins.int
     run_id: builtins.str
     """Names the run."""
     member_count: builtins.int
@@ -361,6 +401,10 @@ class RunSummary(google.protobuf.message.Message):
     """
     cost: builtins.float
     """Sum of the costs of the sent messages, in the catalog's unit of cost."""
+    bound: builtins.float
+    """See RunPriced.bound."""
+    gap: builtins.float
+    """See RunPriced.gap."""
     @property
     def per_message(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___NamedCount]:
         """Sends by message id, in the catalog's order."""
@@ -379,6 +423,12 @@ class RunSummary(google.protobuf.message.Message):
     def per_stratum(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___NamedCount]:
         """Members by stratum: holdout, explore, exploit."""
 
+    @property
+    def budgets(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[decider.v1.budget_pb2.PricedBudget]:
+        """The budgets, with their prices and what went of them. Empty in runs without
+        budgets.
+        """
+
     def __init__(
         self,
         *,
@@ -395,7 +445,15 @@ class RunSummary(google.protobuf.message.Message):
         per_channel: collections.abc.Iterable[global___NamedCount] | None = ...,
         per_set_size: collections.abc.Iterable[builtins.int] | None = ...,
         per_stratum: collections.abc.Iterable[global___NamedCount] | None = ...,
+        budgets: collections.abc.Iterable[decider.v1.budget_pb2.PricedBudget] | None = ...,
+        bound: builtins.float | None = ...,
+        gap: builtins.float | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["cost", b"cost", "expected_incremental_reward", b"expected_incremental_reward", "member_count", b"member_count", "messaged_member_count", b"messaged_member_count", "per_channel", b"per_channel", "per_message", b"per_message", "per_set_size", b"per_set_size", "per_stratum", b"per_stratum", "price", b"price", "run_id", b"run_id", "tie_cut", b"tie_cut", "volume", b"volume", "volume_explore", b"volume_explore"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_bound", b"_bound", "_gap", b"_gap", "bound", b"bound", "gap", b"gap"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_bound", b"_bound", "_gap", b"_gap", "bound", b"bound", "budgets", b"budgets", "cost", b"cost", "expected_incremental_reward", b"expected_incremental_reward", "gap", b"gap", "member_count", b"member_count", "messaged_member_count", b"messaged_member_count", "per_channel", b"per_channel", "per_message", b"per_message", "per_set_size", b"per_set_size", "per_stratum", b"per_stratum", "price", b"price", "run_id", b"run_id", "tie_cut", b"tie_cut", "volume", b"volume", "volume_explore", b"volume_explore"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_bound", b"_bound"]) -> typing.Literal["bound"] | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_gap", b"_gap"]) -> typing.Literal["gap"] | None: ...
 
 global___RunSummary = RunSummary

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from decider.reporting.charts import Row, bar_chart
@@ -71,7 +71,7 @@ class RunView:
     n_members, n_sends, n_explored
         Members decided for, sends, and sends drawn at random.
     price
-        Reward per unit of cost; None where cells differ in it.
+        Reward per unit of cost; None where cells differ in it, or budgets have prices of their own.
     expected_reward
         Expected incremental reward of all sends under the model.
     per_candidate
@@ -88,6 +88,8 @@ class RunView:
         Members who were sent nothing, by reason.
     cells
         Of the experiment that it ran, the holdout first; empty where it ran none.
+    budget_prices
+        By channel what a message must be worth beyond the policy's own price, where the run had budgets.
     """
 
     run_id: str
@@ -104,6 +106,7 @@ class RunView:
     planned: Mapping[str, Planned]
     unsent: Mapping[str, int]
     cells: Sequence[CellView] = ()
+    budget_prices: Mapping[str, float] = field(default_factory=dict)
 
 
 def decided_section(view: RunView) -> Section:
