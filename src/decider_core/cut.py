@@ -6,31 +6,73 @@ higher price is the beginning of the set at a lower one.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
-from decider_core.assemble import _admitted
-from decider_core.caps import check_sets
+from decider_core.assemble import _admitted, _rate
+from decider_core.caps import LARGEST, check_sets
 from decider_core.compile import F32, I16, U8, U64, kernel
-from decider_core.contracts import ContractError, check_array, check_number, check_output
+from decider_core.contracts import ContractError, check_array, check_number, check_range
+
+
+class Packed(NamedTuple):
+    """Sets without their empty places: first all first messages, member after member, then all second ones, and so on.
+
+    Parameters
+    ----------
+    n_messages : u8[n_members]
+        Of each member.
+    sets : i16[n_filled]
+        Candidates.
+    mean, sd, gains, mean_gains : f32[n_filled]
+        Posterior moments, marginal gains and marginal gains of the means; all as :func:`filled` gives them.
+    """
+
+    n_messages: U8
+    sets: I16
+    mean: F32
+    sd: F32
+    gains: F32
+    mean_gains: F32
+
+
+class Cut(NamedTuple):
+    """Sets at a price, in their places.
+
+    Parameters
+    ----------
+    sets : i16[n_places, n_members]
+        -1 in empty places; the others hold NaN there.
+    mean, sd, gains : f32[n_places, n_members]
+    expected : f32[n_members]
+        Sum of the marginal gains of the means.
+    """
+
+    sets: I16
+    mean: F32
+    sd: F32
+    gains: F32
+    expected: F32
 
 
 def cut_at_price(
-    sets: I16,
-    gains: F32,
+    packed: Packed,
+    n_places: int,
     where: U8,
     cost: float,
     price: float,
     tie_cut: int | np.uint64,
     tie_keys: U64,
-) -> None:
+) -> Cut:
     """Cut sets where their messages cease to be admitted: the bits that assembly at this price gives.
 
     Parameters
     ----------
-    sets : i16[max_messages, n_members]
-        Written: assembled at no higher a price. An empty place is followed by empty places only.
-    gains : f32[max_messages, n_members]
-        Written: their marginal gains, NaN in empty places.
+    packed
+        Sets assembled at no higher a price.
+    n_places
+        Places of each member.
     where : u8[n_members]
         0 leaves a member's set as it is.
     cost
@@ -43,15 +85,53 @@ def cut_at_price(
     ContractError
         If an argument has another dtype or shape or lies outside.
     """
-    sets = check_output("sets", sets, np.int16, sets.shape)
-    gains = check_output("gains", gains, np.float32, sets.shape)
-    where = check_array("where", where, np.uint8, (sets.shape[1],))
-    tie_keys = check_array("tie_keys", tie_keys, np.uint64, where.shape)
-    check_sets(sets, int(np.iinfo(np.int16).max))
+    count = check_array("n_messages", packed.n_messages, np.uint8, (None,))
+    sets = check_array("sets", packed.sets, np.int16, (None,))
+    _check_count(count, n_places, sets.size)
+    mean, sd, gains, mean_gains = (
+        check_array(name, getattr(packed, name), np.float32, sets.shape)
+        for name in ("mean", "sd", "gains", "mean_gains")
+    )
+    where = check_array("where", where, np.uint8, count.shape)
+    tie_keys = check_array("tie_keys", tie_keys, np.uint64, count.shape)
     if not check_number("cost", cost, 0.0) > 0.0:
         raise ContractError(f"cost must be greater than 0, got {cost}")
     price = check_number("price", price, finite=False)
-    _cut_at_price(sets, gains, where, np.float32(cost), np.float32(price), np.uint64(tie_cut), tie_keys)
+    shape = n_places, count.size
+    mean_out, sd_out, gains_out = (np.empty(shape, np.float32) for _ in range(3))
+    cut = Cut(np.empty(shape, np.int16), mean_out, sd_out, gains_out, np.zeros(count.size, np.float32))
+    checked = Packed(count, sets, mean, sd, gains, mean_gains)
+    at = np.float32(cost), np.float32(price), np.uint64(tie_cut)
+    _cut_at_price(checked, where, *at, tie_keys, np.ones(count.size, np.uint8), cut)
+    return cut
+
+
+def priced_rates(sets: I16, gains: F32, where: U8, cost: F32) -> F32:
+    """Return gain per unit of cost of every message that a price decides, f32[n], place after place.
+
+    Parameters
+    ----------
+    sets : i16[max_messages, n_members]
+        -1 in empty places.
+    gains : f32[max_messages, n_members]
+        Marginal gains.
+    where : u8[n_members]
+        0 leaves a member out.
+    cost : f32[n_candidates]
+
+    Raises
+    ------
+    ContractError
+        If an argument has another dtype or shape, or a candidate lies outside.
+    """
+    sets = check_array("sets", sets, np.int16, (None, None))
+    gains = check_array("gains", gains, np.float32, sets.shape)
+    where = check_array("where", where, np.uint8, (sets.shape[1],))
+    cost = check_array("cost", cost, np.float32, (None,))
+    check_range("cost", cost, 0.0, LARGEST)
+    check_sets(sets, cost.size)
+    out = np.empty(sets.size + 1, np.float32)
+    return out[: _priced_rates(sets, gains, where, cost, out)].copy()
 
 
 def filled(sets: I16, values: F32 | I16) -> F32 | I16:
@@ -94,11 +174,15 @@ def spread(count: U8, n_places: int, values: F32 | I16, empty: float) -> F32 | I
     """
     count = check_array("count", count, np.uint8, (None,))
     values = check_array("values", values, _number(values), (None,))
-    if count.max(initial=0) > n_places or int(count.sum()) != values.size:
-        raise ContractError(f"count must be at most {n_places} and sum to {values.size}, got {count.sum()}")
+    _check_count(count, n_places, values.size)
     out = np.full((n_places, count.size), empty, values.dtype)
     _spread(count, values, out)
     return out
+
+
+def _check_count(count: U8, n_places: int, n_filled: int) -> None:
+    if count.max(initial=0) > n_places or int(count.sum()) != n_filled:
+        raise ContractError(f"count must be at most {n_places} and sum to {n_filled}, got {count.sum()}")
 
 
 def _number(values: F32 | I16) -> type[np.generic]:
@@ -127,23 +211,40 @@ def _spread(count: U8, values: F32 | I16, out: F32 | I16) -> None:
 
 
 @kernel
+def _priced_rates(sets: I16, gains: F32, where: U8, cost: F32, out: F32) -> int:
+    i = 0
+    for place in range(sets.shape[0]):
+        for r in range(sets.shape[1]):
+            k = sets[place, r]
+            # Index -1 is the last candidate, whose rate is not kept.
+            out[i] = _rate(gains[place, r], cost[k])
+            i += (k >= 0) & (where[r] != 0)
+    return i
+
+
+@kernel
 def _cut_at_price(
-    sets: I16,
-    gains: F32,
+    packed: Packed,
     where: U8,
     cost: np.float32,
     price: np.float32,
     tie_cut: np.uint64,
     tie_keys: U64,
+    admitted: U8,
+    cut: Cut,
 ) -> None:
-    for r in range(sets.shape[1]):
-        if where[r] == 0:
-            continue
-        admitted = True
-        for place in range(sets.shape[0]):
-            if sets[place, r] < 0:
-                break
-            below_cut = (tie_keys[r] | np.uint64(place)) < tie_cut
-            admitted = admitted and _admitted(gains[place, r], cost, price, below_cut)
-            if not admitted:
-                sets[place, r], gains[place, r] = -1, np.float32(np.nan)
+    i = 0
+    for place in range(cut.sets.shape[0]):
+        for r in range(packed.n_messages.size):
+            filled_here = place < packed.n_messages[r]
+            if filled_here and where[r] != 0 and admitted[r] != 0:
+                below_cut = (tie_keys[r] | np.uint64(place)) < tie_cut
+                admitted[r] = _admitted(packed.gains[i], cost, price, below_cut)
+            if filled_here and admitted[r] != 0:
+                cut.sets[place, r], cut.gains[place, r] = packed.sets[i], packed.gains[i]
+                cut.mean[place, r], cut.sd[place, r] = packed.mean[i], packed.sd[i]
+                cut.expected[r] += packed.mean_gains[i]
+            else:
+                cut.sets[place, r] = -1
+                cut.gains[place, r] = cut.mean[place, r] = cut.sd[place, r] = np.float32(np.nan)
+            i += filled_here

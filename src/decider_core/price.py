@@ -14,7 +14,7 @@ it tries.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -24,6 +24,8 @@ from decider_core.contracts import ContractError, check_array, check_number
 
 _DIGIT_BITS: Final = 16
 _N_DIGITS: Final = 1 << _DIGIT_BITS
+_FEW: Final = 1 << 20
+"""Messages at one price that are put in order in memory; more are counted by their bits, in passes."""
 
 
 class Price(NamedTuple):
@@ -69,42 +71,67 @@ def price_for_volume(
 
     Notes
     -----
-    Exact and independent of the chunks and their order. Two passes; four more only if messages
-    tie at theta and some of them go out. Two messages with the same ``tie_key | place`` (which members of
-    different keys have with probability 2^-60) at exactly theta go out together or not at all: then the
-    volume may fall short, and never exceeds the budget.
+    Exact and independent of the chunks and their order. Two passes; one more only if messages tie at theta and
+    some of them go out, five if there are more than a million of those. Two messages with the same
+    ``tie_key | place`` (which members of different keys have with probability 2^-60) at exactly theta go out
+    together or not at all: then the volume may fall short, and never exceeds the budget.
     """
     chunks = _check_chunks(rates, tie_keys)
-    return price_in_passes(lambda: chunks, budget, floor)
+
+    def tied(theta: np.float32) -> Iterator[U64]:
+        return (tied_keys(chunk, keys, theta) for chunk, keys in chunks)
+
+    return price_in_passes(lambda: (chunk for chunk, _ in chunks), tied, budget, floor)
+
+
+def tied_keys(rates: F32, tie_keys: U64, theta: np.float32) -> U64:
+    """Return the keys, ``tie_key | place``, of the messages whose rate is exactly theta, u64[n_tied].
+
+    Parameters
+    ----------
+    rates : f32[max_messages, n_members]
+    tie_keys : u64[n_members]
+    """
+    place, member = np.nonzero(rates == theta)
+    return np.asarray(tie_keys[member] | place.astype(np.uint64))
 
 
 def price_in_passes(
-    one_pass: Callable[[], Iterable[tuple[F32, U64]]], budget: int, floor: float = 0.0
+    rates: Callable[[], Iterable[F32]],
+    tied: Callable[[np.float32], Iterable[U64]],
+    budget: int,
+    floor: float = 0.0,
+    high: RateHistogram | None = None,
 ) -> Price:
     """Return the price of :func:`price_for_volume` for more chunks than memory holds.
 
     Parameters
     ----------
-    one_pass
-        Goes through all chunks of rates and tie keys once more, in any order, whenever it is called.
+    rates
+        Goes through all rates once more, in chunks of any shape and order, whenever it is called.
+    tied
+        Goes through :func:`tied_keys` of all chunks at a price, whenever it is called: where messages tie there.
     budget, floor
         As there.
+    high
+        All rates, counted already above this floor: spares the first pass.
     """
     if budget < 0:
         raise ContractError(f"budget must be at least 0, got {budget}")
-    high = RateHistogram(floor)
-    for chunk, _ in one_pass():
-        high.add(chunk)
+    if high is None:
+        high = RateHistogram(floor)
+        for chunk in rates():
+            high.add(chunk)
     if high.n_counted <= budget:
         return Price(high.floor, np.uint64(0), high.n_counted, 0)
     low = high.refined(budget)
-    for chunk, _ in one_pass():
+    for chunk in rates():
         low.add(chunk)
     theta, n_above = low.rate_at(budget)
     n_tied = budget - n_above
     if n_tied == 0:
         return Price(theta, np.uint64(0), n_above, 0)
-    return Price(theta, _tie_cut(one_pass, theta, n_tied), n_above, n_tied)
+    return Price(theta, _tie_cut(lambda: tied(theta), n_tied), n_above, n_tied)
 
 
 class RateHistogram:
@@ -135,7 +162,9 @@ class RateHistogram:
         self.floor = _check_floor(floor)
         self.high_half = high_half
         self.n_better = n_better
-        self.counts: I64 = np.zeros(_N_DIGITS, np.int64)
+        # One more bucket for what is not counted.
+        self._counts: I64 = np.zeros(_N_DIGITS + 1, np.int64)
+        self.counts: I64 = self._counts[:-1]
 
     @property
     def n_counted(self) -> int:
@@ -146,9 +175,7 @@ class RateHistogram:
         """Count `rates`, f32 of any shape; NaN is no rate and is passed over."""
         rates = check_array("rates", rates, np.float32, np.shape(rates))
         if self.high_half is None:
-            counts = np.zeros(_N_DIGITS + 1, np.int64)
-            _count_high(rates.reshape(-1), self.floor, counts)
-            self.counts += counts[:-1]
+            _count_high(rates.reshape(-1), self.floor, self._counts)
         else:
             _count_low(rates.reshape(-1), self.floor, self.high_half, self.counts)
 
@@ -248,15 +275,20 @@ def _check_floor(floor: float) -> np.float32:
     return np.float32(check_number("floor", floor, finite=False)) + np.float32(0.0)
 
 
-def _tie_cut(
-    one_pass: Callable[[], Iterable[tuple[F32, U64]]], theta: np.float32, n_admitted: int
-) -> np.uint64:
-    # The key of rank n_admitted among the messages at theta: sixteen bits at a time, from the highest.
+def _tie_cut(tied: Callable[[], Iterable[U64]], n_admitted: int) -> np.uint64:
+    # The key of rank n_admitted: sixteen bits at a time, from the highest.
+    few: list[U64] = []
+    for keys in tied():
+        few.append(keys)
+        if sum(each.size for each in few) > _FEW:
+            break
+    else:
+        return np.uint64(np.partition(np.concatenate(few), n_admitted)[n_admitted])
     prefix, rank = 0, n_admitted
     for shift in range(64 - _DIGIT_BITS, -1, -_DIGIT_BITS):
         counts = np.zeros(_N_DIGITS, np.int64)
-        for chunk, keys in one_pass():
-            _count_tied(chunk, keys, theta, np.uint64(prefix), np.uint64(shift), counts)
+        for keys in tied():
+            _count_digits(keys, np.uint64(prefix), np.uint64(shift), counts)
         digit, n_smaller = _locate(counts, rank)
         prefix, rank = prefix << _DIGIT_BITS | digit, rank - n_smaller
     return np.uint64(prefix)
@@ -305,14 +337,10 @@ def _count_low(rates: F32, floor: np.float32, high_half: int, counts: I64) -> No
 
 
 @kernel
-def _count_tied(
-    rates: F32, tie_keys: U64, theta: np.float32, prefix: np.uint64, shift: np.uint64, counts: I64
-) -> None:
+def _count_digits(keys: U64, prefix: np.uint64, shift: np.uint64, counts: I64) -> None:
     # Counts the sixteen bits at `shift` of the keys whose higher bits are `prefix`.
     mask = np.uint64(_N_DIGITS - 1)
-    for place in range(len(rates)):
-        for r in range(rates.shape[1]):
-            if rates[place, r] == theta:
-                digits = (tie_keys[r] | np.uint64(place)) >> shift
-                if digits >> np.uint64(_DIGIT_BITS) == prefix:
-                    counts[np.int64(digits & mask)] += 1
+    for i in range(keys.size):
+        digits = keys[i] >> shift
+        if digits >> np.uint64(_DIGIT_BITS) == prefix:
+            counts[np.int64(digits & mask)] += 1

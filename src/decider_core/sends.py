@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from decider_core.compile import I16, I32, I64, U8, kernel
-from decider_core.contracts import check_array, check_output, check_range
+from decider_core.contracts import ContractError, check_array, check_output, check_range
 
 SEND: Final = 0
 OPT_OUT: Final = 1
@@ -83,57 +83,87 @@ def link_entries(rows: I64, first: int, head: I32, following: I32) -> None:
     _link_entries(rows, first, head, following)
 
 
-def sends_of_sets(
-    sets: I16, rows: I64, codes: I32, time_micros: I64, sequence: I64
-) -> tuple[I64, I64, I32, I64]:
-    """List the sends of message sets, member after member: rows, times, codes and sequences of each.
+def append_sets(
+    sets: I16,
+    rows: I64,
+    codes: I32,
+    time_micros: I64,
+    sequence: I64,
+    first: int,
+    live: tuple[I32, I32, I64, I32, U8, I64],
+) -> int:
+    """Put the sends of message sets at the head of their rows' lists, member after member; return how many.
 
     Parameters
     ----------
     sets : i16[max_messages, n_members]
         Candidates in order, -1 in empty places.
     rows : i64[n_members]
+        One may come several times.
     codes : i32[n_candidates]
         What the history calls each candidate.
-    time_micros, sequence : i64[n_members]
-        Of each member's sends.
+    time_micros, sequence : i64[n_members] or i64[1]
+        Of each member's sends, or of all.
+    first
+        Place of the first send among the entries.
+    live
+        The arrays of :class:`LiveSends` from `head` to `sequence`; written.
 
     Raises
     ------
     ContractError
-        If an argument has another dtype or shape, or a candidate lies outside.
+        If an argument has another dtype or shape, a candidate or a row lies outside, or the entries have no room.
     """
     sets = check_array("sets", sets, np.int16, (None, None))
-    rows = check_array("rows", rows, np.int64, (sets.shape[1],))
+    n_members = sets.shape[1]
+    rows = check_array("rows", rows, np.int64, (n_members,))
     codes = check_array("codes", codes, np.int32, (None,))
-    time_micros = check_array("time_micros", time_micros, np.int64, rows.shape)
-    sequence = check_array("sequence", sequence, np.int64, rows.shape)
+    time_micros = check_array("time_micros", time_micros, np.int64, (None,))
+    sequence = check_array("sequence", sequence, np.int64, (None,))
+    for name, values in (("time_micros", time_micros), ("sequence", sequence)):
+        if values.size not in (1, n_members):
+            raise ContractError(f"{name} must have 1 or {n_members} numbers, got {values.size}")
+    head, n_entries = check_output("head", live[0], np.int32, (len(live[0]),)), len(live[1])
+    following = check_output("next", live[1], np.int32, (n_entries,))
+    at = check_output("live time_micros", live[2], np.int64, (n_entries,))
+    code = check_output("live code", live[3], np.int32, (n_entries,))
+    kind = check_output("kind", live[4], np.uint8, (n_entries,))
+    entry = check_output("live sequence", live[5], np.int64, (n_entries,))
     check_range("sets", sets, -1, codes.size - 1)
+    check_range("rows", rows, 0, head.size - 1)
     n = int(np.count_nonzero(sets >= 0))
-    found = (np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n, np.int32), np.empty(n, np.int64))
-    _sends_of_sets(sets, rows, codes, time_micros, sequence, *found)
-    return found
+    check_range("first", np.array([first, first + n]), 0, n_entries)
+    _append_sets(sets, rows, codes, time_micros, sequence, first, head, following, at, code, kind, entry)
+    return n
 
 
 @kernel
-def _sends_of_sets(
+def _append_sets(
     sets: I16,
     rows: I64,
     codes: I32,
     time_micros: I64,
     sequence: I64,
-    of_row: I64,
+    first: int,
+    head: I32,
+    following: I32,
     at: I64,
     code: I32,
+    kind: U8,
     entry: I64,
 ) -> None:
-    i = 0
+    i = np.int32(first)
     for r in range(sets.shape[1]):
         for place in range(sets.shape[0]):
             k = sets[place, r]
             if k >= 0:
-                of_row[i], at[i], code[i], entry[i] = rows[r], time_micros[r], codes[k], sequence[r]
-                i += 1
+                at[i] = time_micros[r if time_micros.size > 1 else 0]
+                entry[i] = sequence[r if sequence.size > 1 else 0]
+                code[i], kind[i] = codes[k], np.uint8(SEND)
+                # The head last: whoever follows it meanwhile finds a whole entry.
+                following[i] = head[rows[r]]
+                head[rows[r]] = i
+                i = np.int32(i + 1)
 
 
 @kernel

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from decider_core import price as core_price
 from decider_core.assemble import Caps, assemble, gain_rates
 from decider_core.compile import INTERPRETED
 from decider_core.contracts import ContractError
@@ -92,7 +93,9 @@ def test_assembling_at_the_price_sends_exactly_the_budget(seed, levels, budget, 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.9])
 @pytest.mark.parametrize("levels", [None, 1])
-def test_exact_volume_for_many_members_also_with_massive_ties(share, levels):
+@pytest.mark.parametrize("few", [1 << 20, 10])
+def test_exact_volume_for_many_members_also_with_massive_ties(share, levels, few, monkeypatch):
+    monkeypatch.setattr(core_price, "_FEW", few)
     case = members(1, N_MEMBERS, 1.0, levels)
     path, gains = assembled(case, -np.inf)
     rates = gain_rates(gains, path, case["cost"])

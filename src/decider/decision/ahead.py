@@ -15,15 +15,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from decider.decision.chunks import expected_of
 from decider.decision.exposure import Seen
 from decider.decision.parts import BoundPolicy, Parts
 from decider.decision.pricing import RunPrice, priced_by_volume
 from decider.decision.result import STRATA, ResultChunk
 from decider.errors import Unavailable
 from decider_core.assemble import gain_rates
-from decider_core.cut import cut_at_price, filled, spread
+from decider_core.cut import Packed, cut_at_price, filled, priced_rates, spread
 from decider_core.explore import EXPLOIT, EXPLORE
+from decider_core.price import RateHistogram, tied_keys
 from decider_core.random import tie_keys
 
 Arrays = dict[str, NDArray[Any]]
@@ -49,13 +49,19 @@ class Ahead:
         Where the file lies; 20 to 70 bytes a member.
     parts, bound, epoch
         What the sets were decided from.
+    floor
+        The price at which they were decided.
     """
 
-    def __init__(self, directory: Path, parts: Parts, bound: BoundPolicy, epoch: int) -> None:
+    def __init__(
+        self, directory: Path, parts: Parts, bound: BoundPolicy, epoch: int, floor: RunPrice
+    ) -> None:
         self._parts, self._bound, self._epoch = parts, bound, epoch
         self._file = tempfile.TemporaryFile(dir=directory, buffering=0)  # noqa: SIM115 - closed by `close`
         self._stretches: list[_Stretch] = []
         self._end = self._n_drawn = 0
+        self._floor = floor
+        self._rates = RateHistogram(float(floor.theta))
 
     def add(self, chunk: ResultChunk, seen: Seen) -> None:
         """Keep one more segment, decided at the lowest price.
@@ -67,7 +73,10 @@ class Ahead:
         """
         assert (chunk.propensity_hits == _NOT_REPLAYED).all()
         self._n_drawn += int((chunk.sets[:, chunk.stratum == EXPLORE] >= 0).sum())
-        arrays = _packed(chunk) | {"heads": _once(seen.heads)}
+        exploit = (chunk.stratum == EXPLOIT).view(np.uint8)
+        rates = priced_rates(chunk.sets, chunk.gains, exploit, self._parts.catalog.cost)
+        self._rates.add(rates)
+        arrays = _packed(chunk) | {"rates": rates, "heads": _once(seen.heads)}
         layout = tuple((name, array.dtype, array.size) for name, array in arrays.items())
         offset = self._end
         try:
@@ -81,53 +90,54 @@ class Ahead:
         kept = seen._replace(heads=np.empty(0, np.int32))
         self._stretches.append(_Stretch(offset, layout, chunk.first_ordinal, kept))
 
-    def price(
-        self, volume: int, floor: RunPrice, rows: Callable[[], Iterator[NDArray[np.int64]]]
-    ) -> RunPrice:
+    def price(self, volume: int, rows: Callable[[], Iterator[NDArray[np.int64]]]) -> RunPrice:
         """The exact price at which the sends meet the volume.
 
         Parameters
         ----------
         volume
             At most so many sends.
-        floor
-            The price at which the sets were decided.
         rows
             Goes through the members of every segment, in order.
         """
 
-        def one_pass() -> Iterator[tuple[NDArray[np.float32], NDArray[np.uint64]]]:
+        def rates() -> Iterator[NDArray[np.float32]]:
+            for stretch in self._stretches:
+                yield self._read(stretch, ("rates",))["rates"]
+
+        def tied(theta: np.float32) -> Iterator[NDArray[np.uint64]]:
             for stretch, members in zip(self._stretches, rows(), strict=True):
+                if not (self._read(stretch, ("rates",))["rates"] == theta).any():
+                    continue
                 kept = self._read(stretch, ("stratum", "count", "places", "sets", "gains"))
                 sets, gains = _unpacked(kept, "sets", -1), _unpacked(kept, "gains", np.nan)
-                rates = gain_rates(gains, sets, self._parts.catalog.cost)
-                rates[:, kept["stratum"] != EXPLOIT] = np.nan
-                yield rates, self._ties(members)
+                by_place = gain_rates(gains, sets, self._parts.catalog.cost)
+                by_place[:, kept["stratum"] != EXPLOIT] = np.nan
+                yield tied_keys(by_place, self._ties(members), theta)
 
-        return priced_by_volume(one_pass, volume, self._n_drawn, floor)
+        return priced_by_volume(rates, tied, volume, self._n_drawn, self._floor, self._rates)
 
     def cut(self, place: int, rows: NDArray[np.int64], price: RunPrice) -> tuple[ResultChunk, Seen]:
         """One segment at the price: the same bits as decided at it. Any thread may call."""
         stretch = self._stretches[place]
         kept = self._read(stretch, tuple(name for name, _, _ in stretch.layout))
-        sets, *numbers = (_unpacked(kept, name, -1 if name == "sets" else np.nan) for name in _BY_PLACE)
-        mean, sd, gains, mean_gains = numbers
+        packed = Packed(kept["count"], *(kept[name] for name in _BY_PLACE))
         cost = float(self._parts.catalog.cost[0])
         priced = (kept["stratum"] == EXPLOIT).view(np.uint8)
-        cut_at_price(sets, gains, priced, cost, float(price.theta), price.tie_cut, self._ties(rows))
-        mean[sets < 0] = sd[sets < 0] = np.nan
+        theta, n_places = float(price.theta), int(kept["places"][0])
+        cut = cut_at_price(packed, n_places, priced, cost, theta, price.tie_cut, self._ties(rows))
         chunk = ResultChunk(
             first_ordinal=stretch.first_ordinal,
             rows=rows,
             member_ids=self._parts.snapshot.ids(rows),
             stratum=kept["stratum"],
-            sets=sets,
-            mean=mean,
-            sd=sd,
-            gains=gains,
+            sets=cut.sets,
+            mean=cut.mean,
+            sd=cut.sd,
+            gains=cut.gains,
             propensity=_propensity(kept),
             propensity_hits=np.full(rows.size, _NOT_REPLAYED, np.int32),
-            expected=expected_of(sets, mean_gains),
+            expected=cut.expected,
             history_sequence=np.full(rows.size, stretch.seen.until_sequence, np.int64),
         )
         return chunk, stretch.seen._replace(heads=np.broadcast_to(kept["heads"], rows.shape))

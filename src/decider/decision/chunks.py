@@ -52,11 +52,6 @@ def decide_chunk(question: Question, first_ordinal: int, with_mean_gains: bool =
     )
 
 
-def expected_of(sets: NDArray[np.int16], gains: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Expected incremental reward of each set, from the marginal gains of the means; 0 for the empty set."""
-    return np.asarray(np.where(sets < 0, np.float32(0.0), gains).sum(axis=0, dtype=np.float32))
-
-
 def joined(chunks: list[ResultChunk]) -> ResultChunk:
     """Chunks that follow each other, as one."""
     if len(chunks) == 1:

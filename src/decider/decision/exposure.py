@@ -11,10 +11,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from decider.catalog import Catalog
-from decider.logbook.schema import HistoryEntry, HistoryKind
+from decider.logbook.schema import HistoryEntry
 from decider.members import LiveHistory, Snapshot
 from decider_core.history import LiveSends
-from decider_core.sends import sends_of_sets
 
 BATCH = 65_536
 """Log entries that are entered at once."""
@@ -110,7 +109,7 @@ class Exposure:
         time_micros, sequence
             Decision time and log entry: one for all, or int64 [n], sequences rising.
         """
-        _enter_sets(self._history, rows, sets, self._codes_of(catalog), time_micros, sequence)
+        self._history.extend_sets(rows, sets, self._codes_of(catalog), time_micros, sequence)
         self._sequence = int(np.max(sequence))
 
     def _codes_of(self, catalog: Catalog) -> NDArray[np.int32]:
@@ -160,17 +159,4 @@ def rehearse() -> None:
     """Enter a set in a history that is thrown away, so that no decision waits for what that needs compiled."""
     history, row = LiveHistory(1), np.zeros(1, np.int64)
     codes = np.array([history.code("message", "type", "topic", "channel")], np.int32)
-    _enter_sets(history, row, np.zeros((1, 1), np.int16), codes, 0, 0)
-
-
-def _enter_sets(
-    history: LiveHistory,
-    rows: NDArray[np.int64],
-    sets: NDArray[np.int16],
-    codes: NDArray[np.int32],
-    time_micros: int | NDArray[np.int64],
-    sequence: int | NDArray[np.int64],
-) -> None:
-    times, sequences = (np.full(rows.size, value, np.int64) for value in (time_micros, sequence))
-    of_rows, at, sent, entries = sends_of_sets(sets, rows, codes, times, sequences)
-    history.extend(of_rows, at, sent, np.full(of_rows.size, HistoryKind.SEND, np.uint8), entries)
+    history.extend_sets(row, np.zeros((1, 1), np.int16), codes, 0, 0)

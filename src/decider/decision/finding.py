@@ -101,10 +101,10 @@ def _price_ahead(members: Members) -> Found:
     asking, volume = members.asking, members.asking.request.volume
     assert volume is not None
     floor = RunPrice.at(asking.bound.policy.price)
-    ahead = Ahead(members.directory, asking.parts, asking.bound, asking.epoch)
+    ahead = Ahead(members.directory, asking.parts, asking.bound, asking.epoch, floor)
     try:
         _decide_all(members, floor, ahead)
-        price = ahead.price(volume, floor, lambda: members.rows(sizes.SEGMENT))
+        price = ahead.price(volume, lambda: members.rows(sizes.SEGMENT))
     except BaseException:
         ahead.close()
         raise

@@ -15,7 +15,7 @@ from decider.decision.steps import decide
 from decider.errors import InvalidInput
 from decider_core.assemble import gain_rates
 from decider_core.explore import EXPLOIT
-from decider_core.price import price_by_search, price_in_passes
+from decider_core.price import RateHistogram, price_by_search, price_in_passes, tied_keys
 from decider_core.random import tie_keys
 
 
@@ -98,27 +98,33 @@ def price_rates(
         chunk[:, ~trial.priced] = np.nan
         rates.append(chunk)
         keys.append(tie_keys(bound.policy.seed, epoch, parts.snapshot.keys[trial.rows]))
-    return priced_by_volume(lambda: zip(rates, keys, strict=True), volume, n_drawn, floor)
+
+    def tied(theta: np.float32) -> Iterator[NDArray[np.uint64]]:
+        return (tied_keys(*chunk, theta) for chunk in zip(rates, keys, strict=True))
+
+    return priced_by_volume(lambda: rates, tied, volume, n_drawn, floor)
 
 
 def priced_by_volume(
-    one_pass: Callable[[], Iterable[tuple[NDArray[np.float32], NDArray[np.uint64]]]],
+    rates: Callable[[], Iterable[NDArray[np.float32]]],
+    tied: Callable[[np.float32], Iterable[NDArray[np.uint64]]],
     volume: int,
     n_drawn: int,
     floor: RunPrice,
+    high: RateHistogram | None = None,
 ) -> RunPrice:
     """The quantile of the gains that leaves the volume.
 
     Parameters
     ----------
-    one_pass
-        Goes through all chunks of rates and tie keys.
+    rates, tied, high
+        As of :func:`decider_core.price.price_in_passes`.
     volume
         At most so many sends, `n_drawn` of which no price changes.
     floor
         The lowest price.
     """
-    price = price_in_passes(one_pass, _left(volume, n_drawn), float(floor.theta))
+    price = price_in_passes(rates, tied, _left(volume, n_drawn), float(floor.theta), high)
     return RunPrice(np.float32(price.theta), np.uint64(price.tie_cut), n_drawn)
 
 

@@ -12,7 +12,7 @@ from decider.errors import InvalidInput, NotReady
 from decider.members.vocabulary import CodeTables, SendName, Translates
 from decider_core.history import OPT_OUT as OPT_OUT
 from decider_core.history import SEND as SEND
-from decider_core.sends import link_entries
+from decider_core.sends import append_sets, link_entries
 
 Array = npt.NDArray[Any]
 
@@ -154,6 +154,36 @@ class LiveHistory:
             link_entries(rows, first, view.head, view.next)
             self._n_entries += n_new
             self._last_sequence = max(self._last_sequence, int(sequence.max()))
+
+    def extend_sets(
+        self, rows: Array, sets: Array, codes: Array, time_micros: int | Array, sequence: int | Array
+    ) -> None:
+        """Add the sends of message sets, member after member.
+
+        Parameters
+        ----------
+        rows
+            int64[n] rows of members; one may come several times.
+        sets
+            int16[max_messages, n] candidates, -1 in empty places.
+        codes
+            int32[n_candidates] from :meth:`code`.
+        time_micros, sequence
+            As in :meth:`extend`, int64[n] of each member's sends or one number for all.
+
+        Raises
+        ------
+        ContractError
+            A shape, or a candidate or row, is out of range; nothing is added then.
+        NotReady
+            As :meth:`extend`.
+        """
+        times, sequences = (np.atleast_1d(np.asarray(each, np.int64)) for each in (time_micros, sequence))
+        with self._lock:
+            self._reserve(self._n_entries + int(np.count_nonzero(sets >= 0)))
+            self._n_entries += append_sets(sets, rows, codes, times, sequences, self._n_entries, self._view)
+            if sequences.size:
+                self._last_sequence = max(self._last_sequence, int(sequences.max()))
 
     def view(self) -> LiveView:
         """Give the lists for reading, without a copy; arrays are read-only."""
