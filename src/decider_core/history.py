@@ -239,12 +239,15 @@ def _count_live(
         if entry >= live.next.size or n_left == 0:
             return False
         n_left -= 1
+        occasion = live.occasion[entry]
+        if occasion < 0 or occasion >= live.sequence.size:
+            return False
         # Entries that were appended meanwhile may show: the tables do not know their codes yet.
-        if live.sequence[entry] <= until_sequence:
+        if live.sequence[occasion] <= until_sequence:
             code = live.code[entry]
             if code < 0 or code >= live.type.size or live.channel[code] >= recent.n_channel.size:
                 return False
-            channel, time = live.channel[code], live.time_micros[entry]
+            channel, time = live.channel[code], live.time_micros[occasion]
             if live.kind[entry] == OPT_OUT:
                 if channel >= 0:
                     recent.opted_out[channel] = 1

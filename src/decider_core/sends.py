@@ -40,14 +40,16 @@ class LiveSends(NamedTuple):
     """i32[n_rows]: its newest entry, -1 if none."""
     next: I32
     """i32[n_entries]: the entry before it, -1 if none."""
-    time_micros: I64
-    """i64[n_entries]"""
     code: I32
     """i32[n_entries]: what was sent, or what an opt-out refers to."""
     kind: U8
     """u8[n_entries]: SEND or OPT_OUT."""
+    occasion: I32
+    """i32[n_entries]: when; entries that came together have one, an index into the next two."""
+    time_micros: I64
+    """i64[n_occasions]"""
     sequence: I64
-    """i64[n_entries]: place in the log."""
+    """i64[n_occasions]: place in the log."""
     type: I32
     """i32[n_codes]: message type in this catalog, -1 if it has none."""
     topic: I32
@@ -89,10 +91,10 @@ def append_sets(
     codes: I32,
     time_micros: I64,
     sequence: I64,
-    first: int,
-    live: tuple[I32, I32, I64, I32, U8, I64],
-) -> int:
-    """Put the sends of message sets at the head of their rows' lists, member after member; return how many.
+    first: tuple[int, int],
+    live: tuple[I32, I32, I32, U8, I32, I64, I64],
+) -> tuple[int, int]:
+    """Put the sends of message sets at the head of their rows' lists, member after member.
 
     Parameters
     ----------
@@ -103,38 +105,58 @@ def append_sets(
     codes : i32[n_candidates]
         What the history calls each candidate.
     time_micros, sequence : i64[n_members] or i64[1]
-        Of each member's sends, or of all.
+        Of each member's sends, or of all: then they are one occasion.
     first
-        Place of the first send among the entries.
+        Places of the first send among the entries, and of its occasion among the occasions.
     live
         The arrays of :class:`LiveSends` from `head` to `sequence`; written.
+
+    Returns
+    -------
+    How many entries and occasions there are now.
 
     Raises
     ------
     ContractError
-        If an argument has another dtype or shape, a candidate or a row lies outside, or the entries have no room.
+        If an argument has another dtype or shape, a candidate or a row lies outside, or there is no room.
     """
     sets = check_array("sets", sets, np.int16, (None, None))
     n_members = sets.shape[1]
     rows = check_array("rows", rows, np.int64, (n_members,))
     codes = check_array("codes", codes, np.int32, (None,))
     time_micros = check_array("time_micros", time_micros, np.int64, (None,))
-    sequence = check_array("sequence", sequence, np.int64, (None,))
-    for name, values in (("time_micros", time_micros), ("sequence", sequence)):
-        if values.size not in (1, n_members):
-            raise ContractError(f"{name} must have 1 or {n_members} numbers, got {values.size}")
-    head, n_entries = check_output("head", live[0], np.int32, (len(live[0]),)), len(live[1])
-    following = check_output("next", live[1], np.int32, (n_entries,))
-    at = check_output("live time_micros", live[2], np.int64, (n_entries,))
-    code = check_output("live code", live[3], np.int32, (n_entries,))
-    kind = check_output("kind", live[4], np.uint8, (n_entries,))
-    entry = check_output("live sequence", live[5], np.int64, (n_entries,))
+    sequence = check_array("sequence", sequence, np.int64, time_micros.shape)
+    if time_micros.size not in (1, n_members):
+        raise ContractError(f"time_micros must have 1 or {n_members} numbers, got {time_micros.size}")
+    n_entries, n_occasions = len(live[1]), len(live[5])
+    head = check_output("head", live[0], np.int32, (len(live[0]),))
+    entries = Entries(
+        check_output("next", live[1], np.int32, (n_entries,)),
+        check_output("live code", live[2], np.int32, (n_entries,)),
+        check_output("kind", live[3], np.uint8, (n_entries,)),
+        check_output("occasion", live[4], np.int32, (n_entries,)),
+        check_output("live time_micros", live[5], np.int64, (n_occasions,)),
+        check_output("live sequence", live[6], np.int64, (n_occasions,)),
+    )
     check_range("sets", sets, -1, codes.size - 1)
     check_range("rows", rows, 0, head.size - 1)
-    n = int(np.count_nonzero(sets >= 0))
-    check_range("first", np.array([first, first + n]), 0, n_entries)
-    _append_sets(sets, rows, codes, time_micros, sequence, first, head, following, at, code, kind, entry)
-    return n
+    entry, occasion = first
+    last = entry + int(np.count_nonzero(sets >= 0))
+    check_range("first entry", np.array([entry, last]), 0, n_entries)
+    check_range("first occasion", np.array([occasion, occasion + time_micros.size]), 0, n_occasions)
+    occasion = _append_sets(sets, rows, codes, time_micros, sequence, entry, occasion, head, entries)
+    return last, occasion
+
+
+class Entries(NamedTuple):
+    """The arrays of :class:`LiveSends` that are written, but the heads."""
+
+    next: I32
+    code: I32
+    kind: U8
+    occasion: I32
+    time_micros: I64
+    sequence: I64
 
 
 @kernel
@@ -145,25 +167,30 @@ def _append_sets(
     time_micros: I64,
     sequence: I64,
     first: int,
+    occasion: int,
     head: I32,
-    following: I32,
-    at: I64,
-    code: I32,
-    kind: U8,
-    entry: I64,
-) -> None:
-    i = np.int32(first)
+    entries: Entries,
+) -> int:
+    i, n_occasions = np.int32(first), np.int32(occasion)
     for r in range(sets.shape[1]):
+        of_member = r if time_micros.size > 1 else 0
+        is_new = of_member == r
         for place in range(sets.shape[0]):
             k = sets[place, r]
-            if k >= 0:
-                at[i] = time_micros[r if time_micros.size > 1 else 0]
-                entry[i] = sequence[r if sequence.size > 1 else 0]
-                code[i], kind[i] = codes[k], np.uint8(SEND)
-                # The head last: whoever follows it meanwhile finds a whole entry.
-                following[i] = head[rows[r]]
-                head[rows[r]] = i
-                i = np.int32(i + 1)
+            if k < 0:
+                continue
+            if is_new or n_occasions == occasion:
+                entries.time_micros[n_occasions] = time_micros[of_member]
+                entries.sequence[n_occasions] = sequence[of_member]
+                n_occasions = np.int32(n_occasions + 1)
+                is_new = False
+            entries.code[i], entries.kind[i] = codes[k], np.uint8(SEND)
+            entries.occasion[i] = np.int32(n_occasions - 1)
+            # The head last: whoever follows it meanwhile finds a whole entry.
+            entries.next[i] = head[rows[r]]
+            head[rows[r]] = i
+            i = np.int32(i + 1)
+    return int(n_occasions)
 
 
 @kernel
@@ -176,7 +203,7 @@ def _link_entries(rows: I64, first: int, head: I32, following: I32) -> None:
 
 def check_sources(snapshot: SnapshotSends, live: LiveSends) -> tuple[SnapshotSends, LiveSends]:
     """Return both with dtypes and shapes checked; what the entries point to is checked where it is read."""
-    n_sent, n_live = np.size(snapshot.time_micros), np.size(live.next)
+    n_sent, n_live, n_occasions = np.size(snapshot.time_micros), np.size(live.next), np.size(live.sequence)
     n_sent_codes, n_live_codes = np.size(snapshot.type), np.size(live.type)
     head = check_array("head", live.head, np.int32, (None,))
     return SnapshotSends(
@@ -189,10 +216,11 @@ def check_sources(snapshot: SnapshotSends, live: LiveSends) -> tuple[SnapshotSen
     ), LiveSends(
         head,
         check_array("next", live.next, np.int32, (n_live,)),
-        check_array("live time_micros", live.time_micros, np.int64, (n_live,)),
         check_array("live code", live.code, np.int32, (n_live,)),
         check_array("kind", live.kind, np.uint8, (n_live,)),
-        check_array("sequence", live.sequence, np.int64, (n_live,)),
+        check_array("occasion", live.occasion, np.int32, (n_live,)),
+        check_array("live time_micros", live.time_micros, np.int64, (n_occasions,)),
+        check_array("sequence", live.sequence, np.int64, (n_occasions,)),
         check_array("live type", live.type, np.int32, (n_live_codes,)),
         check_array("live topic", live.topic, np.int32, (n_live_codes,)),
         check_array("live channel", live.channel, np.int32, (n_live_codes,)),

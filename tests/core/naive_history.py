@@ -30,9 +30,9 @@ def entries(row, snapshot, live, until_sequence):
         found.append((0, snapshot.time_micros[e], snapshot.type[c], snapshot.topic[c], snapshot.channel[c]))
     e = live.head[row]
     while e >= 0:
-        if live.sequence[e] <= until_sequence:
-            c = live.code[e]
-            found.append((live.kind[e], live.time_micros[e], live.type[c], live.topic[c], live.channel[c]))
+        c, when = live.code[e], live.occasion[e]
+        if live.sequence[when] <= until_sequence:
+            found.append((live.kind[e], live.time_micros[when], live.type[c], live.topic[c], live.channel[c]))
         e = live.next[e]
     return found
 

@@ -61,11 +61,12 @@ def live_of(n_rows, log, type=i32(0), topic=i32(0), channel=i32(0)):  # noqa: A0
     for entry, (row, *_) in enumerate(log):
         before.append(head[row])
         head[row] = entry
-    columns = [
+    time, code, kind, sequence = (
         np.array([e[j] for e in log], d)
         for j, d in ((1, np.int64), (2, np.int32), (3, np.uint8), (4, np.int64))
-    ]
-    return LiveSends(head, i32(*before), *columns, type, topic, channel)
+    )
+    occasion = np.arange(len(log), dtype=np.int32)
+    return LiveSends(head, i32(*before), code, kind, occasion, time, sequence, type, topic, channel)
 
 
 def instance(seed, n_rows=12, n_members=15, n_candidates=8):

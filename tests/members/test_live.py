@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from decider.errors import InvalidInput
 from decider.members import OPT_OUT, SEND, LiveHistory, LiveView
 from decider.members.vocabulary import CodeTables, SendName
+from decider_core.contracts import ContractError
 
 PROFILE = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 Array = np.ndarray[Any, Any]
@@ -52,7 +53,7 @@ def test_chains_are_newest_first_whatever_the_batches(batches: list[list[int]]) 
     view = history.view()
     for row in range(5):
         assert chain(view, row) == naive.chain(entries, row)
-    assert [int(view.sequence[place]) for place in range(len(entries))] == [
+    assert [int(view.sequence[view.occasion[place]]) for place in range(len(entries))] == [
         sequence for _, sequence in entries
     ]
     assert history.n_entries == len(entries)
@@ -76,6 +77,42 @@ def test_one_at_a_time_is_as_many_at_once() -> None:
         np.testing.assert_array_equal(left, right)
 
 
+def test_sets_are_as_their_sends_one_by_one() -> None:
+    sets = np.array([[1, -1, 0, 1], [0, -1, -1, -1]], np.int16)
+    rows, codes = np.array([2, 0, 1, 2]), np.array([0, 1], np.int32)
+    for times, sequences in ((70, 7), (np.array([70, 70, 80, 70]), np.array([3, 4, 5, 6]))):
+        by_set, one_by_one = LiveHistory(3, capacity=2), LiveHistory(3, capacity=2)
+        for history in (by_set, one_by_one):
+            for name in "mn":
+                history.code(name, "t", "x", "email")
+            history.append(2, 60, 0, SEND, 1)
+        by_set.extend_sets(rows, sets, codes, times, sequences)
+        for member, place in ((0, 0), (0, 1), (2, 0), (3, 0)):
+            time, sequence = (np.broadcast_to(each, 4)[member] for each in (times, sequences))
+            one_by_one.append(int(rows[member]), int(time), int(sets[place, member]), SEND, int(sequence))
+        for row in range(3):
+            seen = [
+                [
+                    (
+                        view.code[e],
+                        view.kind[e],
+                        view.time_micros[view.occasion[e]],
+                        view.sequence[view.occasion[e]],
+                    )
+                    for e in chain(view, row)
+                ]
+                for view in (by_set.view(), one_by_one.view())
+            ]
+            assert seen[0] == seen[1]
+        assert by_set.n_entries == one_by_one.n_entries == 5
+        assert by_set.last_sequence() == one_by_one.last_sequence()
+    with pytest.raises(ContractError, match="sets"):
+        by_set.extend_sets(rows, sets + np.int16(1), codes, 90, 9)
+    with pytest.raises(ContractError, match="rows"):
+        by_set.extend_sets(rows + 9, sets, codes, 90, 9)
+    assert by_set.n_entries == 5
+
+
 def test_a_view_stays_whole_while_the_history_grows() -> None:
     history = LiveHistory(3, capacity=4)
     history.code("m", "t", "x", "email")
@@ -87,7 +124,7 @@ def test_a_view_stays_whole_while_the_history_grows() -> None:
     for row in range(3):
         places = chain(view, row)
         assert all(place < len(view.next) for place in places)
-        assert [place for place in places if view.sequence[place] <= 1] == naive.chain(
+        assert [place for place in places if view.sequence[view.occasion[place]] <= 1] == naive.chain(
             [(0, 1), (1, 1), (0, 1)], row
         )
     assert not any(values.flags.writeable for values in view)
@@ -124,7 +161,7 @@ def test_threads_lose_nothing() -> None:
     for thread in threads:
         thread.join()
     view = history.view()
-    found = [int(view.sequence[place]) for row in range(50) for place in chain(view, row)]
+    found = [int(view.sequence[view.occasion[place]]) for row in range(50) for place in chain(view, row)]
     assert sorted(found) == list(range(n_threads * n_each))
     assert len(history.vocabulary) == 3
 

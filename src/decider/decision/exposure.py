@@ -82,7 +82,7 @@ class Exposure:
             heads, sends = self._history.heads(rows), self.sends(catalog)
             if until is None or until >= self._sequence:
                 return Seen(heads, sends, self._sequence)
-        late = (heads >= 0) & (sends.sequence[heads] > until)
+        late = (heads >= 0) & (sends.sequence[sends.occasion[heads]] > until)
         return Seen(np.where(late, _CHANGED, heads), sends, until)
 
     def sends(self, catalog: Catalog) -> LiveSends:

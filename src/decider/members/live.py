@@ -32,14 +32,16 @@ class LiveView(NamedTuple):
     """int32[n_members] newest entry of each member, -1 for none"""
     next: Array
     """int32[capacity] the entry before, -1 for none"""
-    time_micros: Array
-    """int64[capacity]"""
     code: Array
     """int32[capacity] what was sent, or the channel that was opted out of"""
     kind: Array
     """uint8[capacity] `SEND` or `OPT_OUT`"""
+    occasion: Array
+    """int32[capacity] when: a place in the next two, one for entries that came together"""
+    time_micros: Array
+    """int64[capacity of occasions]"""
     sequence: Array
-    """int64[capacity] place in the logbook"""
+    """int64[capacity of occasions] place in the logbook"""
 
 
 class LiveHistory:
@@ -54,14 +56,14 @@ class LiveHistory:
 
     Notes
     -----
-    All methods may be called from any thread. 29 bytes an entry, 4 a member.
+    All methods may be called from any thread. 13 bytes an entry, 16 an occasion, 4 a member.
     """
 
     def __init__(self, n_members: int, capacity: int = 1024) -> None:
         if n_members < 1 or capacity < 1:
             raise ValueError(f"n_members and capacity must be >= 1, got {n_members} and {capacity}")
         self._lock = threading.RLock()
-        self._n_entries = 0
+        self._n_entries = self._n_occasions = 0
         self._last_sequence = -1
         self._codes: dict[SendName, int] = {}
         self._vocabulary: list[SendName] = []
@@ -70,9 +72,11 @@ class LiveHistory:
         self._view = LiveView(
             head=np.full(n_members, -1, np.int32),
             next=np.zeros(capacity, np.int32),
-            time_micros=np.zeros(capacity, np.int64),
             code=np.zeros(capacity, np.int32),
             kind=np.zeros(capacity, np.uint8),
+            occasion=np.zeros(capacity, np.int32),
+            # A page that nothing is written to costs nothing.
+            time_micros=np.zeros(capacity, np.int64),
             sequence=np.zeros(capacity, np.int64),
         )
 
@@ -91,6 +95,12 @@ class LiveHistory:
         """What each code stands for."""
         with self._lock:
             return tuple(self._vocabulary)
+
+    @property
+    def _latest(self) -> tuple[int, int] | None:
+        """Time and sequence of the latest occasion."""
+        view, last = self._view, self._n_occasions - 1
+        return (int(view.time_micros[last]), int(view.sequence[last])) if last >= 0 else None
 
     def code(self, message: str, type: str, topic: str, channel: str) -> int:  # noqa: A002  # the field's word
         """Give the code of something that is sent; a new one where it is new."""
@@ -145,14 +155,20 @@ class LiveHistory:
             first, n_new = self._n_entries, len(rows)
             if n_new == 0:
                 return
-            self._reserve(first + n_new)
+            new = np.empty(n_new, np.bool_)
+            new[0] = self._latest != (time_micros[0], sequence[0])
+            new[1:] = (time_micros[1:] != time_micros[:-1]) | (sequence[1:] != sequence[:-1])
+            occasion = self._n_occasions - 1 + np.cumsum(new)
+            n_occasions = int(occasion[-1]) + 1
+            self._reserve(first + n_new, n_occasions)
             view = self._view
-            view.time_micros[first : first + n_new] = time_micros
             view.code[first : first + n_new] = code
             view.kind[first : first + n_new] = kind
-            view.sequence[first : first + n_new] = sequence
+            view.occasion[first : first + n_new] = occasion
+            view.time_micros[self._n_occasions : n_occasions] = time_micros[new]
+            view.sequence[self._n_occasions : n_occasions] = sequence[new]
             link_entries(rows, first, view.head, view.next)
-            self._n_entries += n_new
+            self._n_entries, self._n_occasions = first + n_new, n_occasions
             self._last_sequence = max(self._last_sequence, int(sequence.max()))
 
     def extend_sets(
@@ -180,8 +196,13 @@ class LiveHistory:
         """
         times, sequences = (np.atleast_1d(np.asarray(each, np.int64)) for each in (time_micros, sequence))
         with self._lock:
-            self._reserve(self._n_entries + int(np.count_nonzero(sets >= 0)))
-            self._n_entries += append_sets(sets, rows, codes, times, sequences, self._n_entries, self._view)
+            self._reserve(
+                self._n_entries + int(np.count_nonzero(sets >= 0)), self._n_occasions + sequences.size
+            )
+            first = self._n_entries, self._n_occasions
+            self._n_entries, self._n_occasions = append_sets(
+                sets, rows, codes, times, sequences, first, self._view
+            )
             if sequences.size:
                 self._last_sequence = max(self._last_sequence, int(sequences.max()))
 
@@ -228,17 +249,25 @@ class LiveHistory:
                 place = int(wrong.argmax())
                 raise InvalidInput.of(name, f"must be in [0, {top}]", int(values[place]), f"at {place}")
 
-    def _reserve(self, n_entries: int) -> None:
+    def _reserve(self, n_entries: int, n_occasions: int) -> None:
         """Make room. New arrays, heads included: views of the old ones then never lead past their ends."""
         if n_entries > _MAX_ENTRIES:
             raise NotReady(f"the live history is full at {_MAX_ENTRIES} entries: build a new snapshot")
         old = self._view
-        capacity = len(old.next)
-        if n_entries <= capacity:
+        if n_entries <= len(old.next) and n_occasions <= len(old.sequence):
             return
-        while capacity < n_entries:
-            capacity *= 2
-        self._view = LiveView(old.head.copy(), *(_grown(values, capacity) for values in old[1:]))
+        entries, occasions = _doubled(len(old.next), n_entries), _doubled(len(old.sequence), n_occasions)
+        self._view = LiveView(
+            old.head.copy(),
+            *(_grown(values, entries) for values in old[1:5]),
+            *(_grown(values, occasions) for values in old[5:]),
+        )
+
+
+def _doubled(capacity: int, needed: int) -> int:
+    while capacity < needed:
+        capacity *= 2
+    return capacity
 
 
 def _grown(values: Array, capacity: int) -> Array:
