@@ -43,6 +43,7 @@ def _explore_sets(
     propensity: F64,
 ) -> None:
     open_ = _space(weight.size, caps)
+    equal = weight.size > 0 and weight.min() == weight.max()
     for r in range(reason.shape[1]):
         if where[r] == 0:
             continue
@@ -53,7 +54,9 @@ def _explore_sets(
             state = member_state(pick_key, member_keys[r])
             for j in range(n_open):
                 k = open_.candidate[j]
-                open_.clock[j] = -math.log(_uniform(pair_state(state, candidate_keys[k]))) / weight[k]
+                uniform = _uniform(pair_state(state, candidate_keys[k]))
+                # Only the order of the clocks counts, and at equal weights the logarithm does not change it.
+                open_.clock[j] = -uniform if equal else -math.log(uniform) / weight[k]
             while n_chosen < min(aim, caps.room_member[r]):
                 first = _next(n_open, caps, open_)
                 if first < 0:
