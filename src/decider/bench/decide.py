@@ -23,12 +23,14 @@ from decider.bench.house import build_house
 from decider.bench.load import write_requests
 from decider.bench.stack import DECIDE, ECHO, request_bytes
 from decider.clock import SystemClock
-from decider.errors import NotReady
+from decider.errors import NotReady, Unavailable
 
 N_CALLERS = 64
 N_CONNECTIONS = 4
 N_REQUESTS = 400_000
 GOAL, GOAL_LATENCY = 0.8, 1.5
+MOST_REFUSED = 0.01
+"""Share of a load's calls that may be refused, as a server does over its limit while the disk stalls."""
 
 
 def measure(effort: Effort) -> Iterator[Row]:
@@ -68,6 +70,9 @@ def _rows(effort: Effort, folder: Path, n_fronts: int) -> Iterator[Row]:
                 "decide", f"{shape}-half-load-{name}, less one fsync of {flush * 1e3:.1f} ms", decide - flush * 1e3,
                 "ms", "an empty echo", echo, goal_latency if name == "p99" else None, at_most=True,
             )  # fmt: skip
+        refused = 100.0 * generator.n_refused[DECIDE] / generator.n_calls[DECIDE]
+        most = 100.0 * MOST_REFUSED
+        yield row_of("decide", f"{shape}-refused", refused, "%", "the limit", most)
 
 
 @contextmanager
@@ -109,20 +114,37 @@ class Generator:
 
     def __init__(self, ports: dict[str, int], requests: Path) -> None:
         self.ports = ports
+        self.n_calls, self.n_refused = dict.fromkeys(ports, 0), dict.fromkeys(ports, 0)
+        """Of each method, in all loads."""
         self._requests, self._first = requests, 0
 
     def run(self, method: str, seconds: float, kind: str, how: float) -> dict[str, float]:
-        """A load for so long: ``closed`` with `how` many callers, or ``open`` at that rate."""
+        """A load for so long: ``closed`` with `how` many callers, or ``open`` at that rate.
+
+        Raises
+        ------
+        Unavailable
+            When the load broke off, or more than MOST_REFUSED of its calls were refused: it is no measurement.
+        """
         command = [
             sys.executable, "-m", "decider.bench.load", str(self.ports[method]), method, str(self._requests),
             str(self._first), str(N_CONNECTIONS), str(seconds), kind, str(how),
         ]  # fmt: skip
-        done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+        done = subprocess.run(command, capture_output=True, check=False, text=True)
+        if done.returncode:
+            why = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+            raise Unavailable(f"a load of {method} broke off: {why[-1]}")
         found: dict[str, Any] = json.loads(done.stdout)
-        if found["n_failed"]:
-            raise RuntimeError(f"{found['n_failed']} calls of {method} failed")
+        refused, calls = found["n_failed"], found["n"] + found["n_failed"]
+        if refused > MOST_REFUSED * calls:
+            raise Unavailable(
+                f"{refused:,} of {calls:,} calls of {method} were refused, and at most {MOST_REFUSED:.0%} may be: "
+                "what the others took is no measurement; is the disk, or the machine, busy with something else?"
+            )
+        self.n_calls[method] += calls
+        self.n_refused[method] += refused
         if method == DECIDE:
-            self._first += found["n"] + N_CALLERS
+            self._first += calls + N_CALLERS
         return found
 
 

@@ -10,6 +10,7 @@ up. This one writes what any gRPC client writes, counts the frames that come bac
 from __future__ import annotations
 
 import json
+import math
 import random
 import selectors
 import socket
@@ -117,16 +118,17 @@ class Load:
         self.latencies: list[float] = []
         """Seconds of each answered call."""
         self.n_failed = 0
+        """Calls that ended without an answer: refused, mostly."""
         self.seconds = 0.0
 
     def as_dict(self) -> dict[str, float]:
-        """Calls a second, and latencies in seconds."""
+        """Calls a second, and latencies in seconds; NaN where no call was answered."""
         latencies = sorted(self.latencies)
         n = len(latencies)
         return {
             "rate": n / self.seconds,
-            "p50": latencies[n // 2],
-            "p99": latencies[n * 99 // 100],
+            "p50": latencies[n // 2] if n else math.nan,
+            "p99": latencies[n * 99 // 100] if n else math.nan,
             "n": n,
             "n_failed": self.n_failed,
         }
