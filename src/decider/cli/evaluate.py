@@ -155,11 +155,11 @@ def evaluate(
 
 def _policies(
     log: LogPasses, survey: Survey, loaded: Mapping[str, UpliftModel], at: float
-) -> dict[str, Decide]:
+) -> dict[str, Decide | None]:
     def arm_to_all(code: int) -> Decide:
         return lambda rows: constant(rows, code)
 
-    policies = {"nobody": arm_to_all(log.control)}
+    policies: dict[str, Decide | None] = {"nobody": None}
     policies |= {f"{arm} to all": arm_to_all(a) for a, arm in enumerate(log.arms) if a != log.control}
     policies[f"random at {at:.0%}"] = lambda rows: random_at_volume(rows, at)
     for name, model in loaded.items():
@@ -187,6 +187,8 @@ def _range_of(text: str | None) -> tuple[float, float] | None:
 
 
 def _costs(log: LogPasses, texts: Sequence[str]) -> NDArray[np.float64] | None:
+    if not texts:
+        return None
     costs = np.ones(len(log.arms))
     costs[log.control] = 0.0
     for arm, text in _by_arm(log, "cost", texts).items():

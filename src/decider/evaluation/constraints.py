@@ -42,14 +42,12 @@ def volume_and_cost(
 
 def uses(target: F64, log: Logged, cost: F64 | None = None) -> dict[str, Terms]:
     """Give volume and cost of a policy's probabilities, float64 of shape [n, A], as terms."""
+    volume = Terms(((1.0 - target[:, log.control], None),))
     if cost is None:
-        cost = np.ones(log.n_arms)
-        cost[log.control] = 0.0
+        # One column, and so one sum of it.
+        return {"volume": volume, "cost": volume}
     if cost.dtype != np.float64 or cost.shape != (log.n_arms,) or not (cost >= 0).all():
         raise InvalidInput.of(
             "cost", f"must be float64 of shape ({log.n_arms},), none below 0", cost.tolist()
         )
-    return {
-        "volume": Terms(((1.0 - target[:, log.control], None),)),
-        "cost": Terms(((target @ cost, None),)),
-    }
+    return {"volume": volume, "cost": Terms(((target @ cost, None),))}

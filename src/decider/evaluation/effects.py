@@ -108,7 +108,7 @@ class EffectSums:
         self._reward = reward
         self._codes = [control, *(code for code in range(len(arms)) if code != control)]
         self._sums = TermSums(members, n_resamples=0, seed=0)
-        self._supports = [SupportSums() for _ in arms]
+        self._supports = [SupportSums(members) for _ in arms]
         self._n_given = np.zeros(len(arms), np.int64)
 
     def add(self, log: Logged) -> None:

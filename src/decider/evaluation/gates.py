@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from decider.evaluation.bounds import check_rewards
 from decider.evaluation.estimators import BY_MODEL
+from decider.evaluation.logged import Logged
 from decider.evaluation.members import MemberCount
-from decider.evaluation.passes import CONTROL, HARM, REWARD, JudgedChunk, JudgeSpec, Passes
+from decider.evaluation.passes import CONTROL, HARM, REWARD, JudgeSpec, Passes
 from decider.evaluation.propensities import CheckSums, ratio_of
 from decider.evaluation.support import GroupSupportSums, Limits, Support, SupportSums
 
@@ -32,13 +33,18 @@ class Gates:
         self._limits = spec.limits
         self._looks: dict[str, _Look] = {}
         self._models: set[str] = set()
+        self._sources: dict[str, str] = {}
         self.has_harm = False
         checks: CheckSums | None = None
         n_rows = 0
         for chunk in passes():
             if checks is None:
                 checks = CheckSums(chunk.log.arms, members)
-                self._looks = {name: _Look(spec) for name in (CONTROL, *chunk.targets)}
+                self._sources = {
+                    name: CONTROL if target is None else name for name, target in chunk.targets.items()
+                }
+                looked_at = dict.fromkeys((CONTROL, *self._sources.values()))
+                self._looks = {name: _Look(spec, members) for name in looked_at}
                 self._models = {by for by in (REWARD, HARM) if chunk.has_model(by)}
                 self.has_harm = chunk.harm is not None
             checks.add(chunk.log)
@@ -46,7 +52,7 @@ class Gates:
                 check_rewards(chunk.log, spec.reward_range, n_rows)
             n_rows += chunk.log.n_rows
             for name, look in self._looks.items():
-                look.add(chunk.target(name), chunk)
+                look.add(chunk.target(name), chunk.log)
         self.sample_ratio = 1.0 if checks is None else ratio_of(checks.checks())
         self.supports: Mapping[str, Support] = {
             name: look.support.found() for name, look in self._looks.items()
@@ -57,8 +63,12 @@ class Gates:
 
     @property
     def policies(self) -> list[str]:
-        """The policies' names, without sending nothing."""
-        return [name for name in self._looks if name != CONTROL]
+        """The policies' names."""
+        return list(self._sources)
+
+    def source(self, policy: str) -> str:
+        """What a policy is judged as: by its own name, or as the control."""
+        return self._sources[policy]
 
     def largest_weight(self, policy: str) -> float:
         """The largest weight of a policy over all rows."""
@@ -66,7 +76,7 @@ class Gates:
 
     def largest_ratio(self, policy: str) -> float:
         """The largest probability of the policy over the log's, of any arm that was possible in any row."""
-        return self._looks[policy].largest_ratio
+        return self._looks[policy].support.largest_ratio
 
     def refusal(self, by: str, policy: str, name: str) -> str:
         """Say why an estimator has no number for a policy; "" if it has one."""
@@ -76,7 +86,8 @@ class Gates:
             return "no reward model was given"
         if name == "mips" and policy not in self._reaches:
             return "no groups of arms were given"
-        if name == "replay" and not self._looks[policy].certain:
+        support = self._looks[policy].support
+        if name == "replay" and support.n_certain < support.n_rows:
             return "the policy chooses at random, which replay cannot judge"
         if name == "mips":
             # A group may be reached through any of its arms.
@@ -98,20 +109,11 @@ class Gates:
 class _Look:
     """What is seen of one policy without looking at rewards."""
 
-    def __init__(self, spec: JudgeSpec) -> None:
-        self.support = SupportSums()
-        self.reach = None if spec.groups is None else GroupSupportSums(spec.groups)
-        self.certain = True
-        self.largest_ratio = 0.0
-        self._ratios = spec.reward_range is not None
+    def __init__(self, spec: JudgeSpec, members: MemberCount) -> None:
+        self.support = SupportSums(members)
+        self.reach = None if spec.groups is None else GroupSupportSums(members, spec.groups)
 
-    def add(self, target: NDArray[np.float64], chunk: JudgedChunk) -> None:
-        log = chunk.log
+    def add(self, target: NDArray[np.float64], log: Logged) -> None:
         for sums in (self.support, self.reach):
             if sums is not None:
                 sums.add(target, log.propensity, log.arm, log.member_keys)
-        self.certain = self.certain and bool((target.max(axis=1) == 1.0).all())
-        if self._ratios:
-            possible = log.propensity > 0
-            ratios = np.divide(target, log.propensity, out=np.zeros_like(target), where=possible)
-            self.largest_ratio = max(self.largest_ratio, float(ratios.max(initial=0.0)))

@@ -134,12 +134,12 @@ def judge_policies(passes: Passes, spec: JudgeSpec, members: MemberCount) -> dic
     judge = _Judge(passes, spec, members, uses_up=True)
     return {
         policy: JudgedPolicy(
-            judge.found(REWARD, policy),
-            judge.sums.estimate(_Name("volume", policy)),
-            judge.sums.estimate(_Name("cost", policy)),
-            judge.found(HARM, policy) if judge.gates.has_harm else None,
+            judge.found(REWARD, source),
+            judge.sums.estimate(_Name("volume", source)),
+            judge.sums.estimate(_Name("cost", source)),
+            judge.found(HARM, source) if judge.gates.has_harm else None,
         )
-        for policy in judge.gates.policies
+        for policy, source in judge.sources.items()
     }
 
 
@@ -158,13 +158,14 @@ class _Judge:
         self._spec = spec
         self._uses_up = uses_up
         self.gates = Gates(passes, spec, members)
-        self._names = list(self._needed())
+        self.sources = {policy: self.gates.source(policy) for policy in self.gates.policies}
+        self._judged = list(dict.fromkeys(self.sources.values()))
+        self._names = list(dict.fromkeys(self._needed()))
         self._thresholds = self._tuned(passes, members)
         self._bounds = {}
         if spec.reward_range is not None:
             self._bounds = {
-                policy: Bounds(self.gates.largest_ratio(policy), spec.reward_range)
-                for policy in self.gates.policies
+                policy: Bounds(self.gates.largest_ratio(policy), spec.reward_range) for policy in self._judged
             }
         self.sums = self._summed(passes, members)
 
@@ -193,12 +194,12 @@ class _Judge:
         of_control: list[_Name] = []
         for by in (REWARD, HARM) if gates.has_harm else (REWARD,):
             for name in self._estimators(by):
-                for policy in gates.policies:
+                for policy in self._judged:
                     if not gates.refusal(by, policy, name):
                         yield _Name(by, policy, name)
                         if not gates.incremental_refusal(by, policy, name):
                             of_control.append(_Name(by, CONTROL, name))
-        yield from dict.fromkeys(of_control)
+        yield from of_control
 
     def _tuned(self, passes: Passes, members: MemberCount) -> dict[_Name, Thresholds]:
         names: dict[tuple[str, str], list[str]] = {}
@@ -215,7 +216,7 @@ class _Judge:
             sums[by, policy] = ThresholdSums(candidates, members, spec.rule, spec.seed)
         for chunk in passes():
             for (by, policy), each in sums.items():
-                each.add(THRESHOLDED, chunk.rows(by, policy), chunk.log.member_keys)
+                each.add(THRESHOLDED, chunk.rows(by, policy, spec.groups), chunk.log.member_keys)
         return {
             _Name(by, policy, name): thresholds
             for (by, policy), each in sums.items()
@@ -248,7 +249,7 @@ class _Judge:
                 if name in UNBIASED:
                     terms.setdefault(_Name(by, policy, UNBIASED[name]), PLAIN[UNBIASED[name]](rows))
         if self._uses_up:
-            for policy in self.gates.policies:
+            for policy in self._judged:
                 for use, each in uses(chunk.target(policy), chunk.log, self._spec.costs).items():
                     terms[_Name(use, policy)] = each
         return terms

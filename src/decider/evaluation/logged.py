@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from copy import copy
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from decider.errors import InvalidInput, Violation
+from decider_core.coverage import of_action
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,19 +76,32 @@ class Logged:
     @property
     def taken(self) -> NDArray[np.float64]:
         """Probability of the arm that was given, float64 of shape [n]."""
-        return np.take_along_axis(self.propensity, self.arm[:, None], axis=1)[:, 0]
+        return of_action(self.propensity, self.arm)
 
     def rows(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Logged:
         """Keep some rows, by mask or by number."""
-        return replace(
-            self,
-            x=self.x[chosen],
-            arm=self.arm[chosen],
-            reward=self.reward[chosen],
-            propensity=self.propensity[chosen],
-            member_keys=self.member_keys[chosen],
-            first_row=0,
-        )
+        places = np.flatnonzero(chosen) if chosen.dtype == np.bool_ else chosen
+        kept = copy(self)
+        # What holds of all rows holds of some of them: nothing is checked again.
+        for name in ("x", "arm", "reward", "propensity", "member_keys"):
+            object.__setattr__(kept, name, getattr(self, name).take(places, axis=0))
+        object.__setattr__(kept, "first_row", 0)
+        if not kept.n_rows:
+            raise InvalidInput(_NO_ROWS)
+        return kept
+
+    def with_reward(self, name: str, reward: NDArray[np.float64]) -> Logged:
+        """Put another reward in the place of this one: float64 of shape [n], finite."""
+        other = copy(self)
+        object.__setattr__(other, "reward_name", name)
+        object.__setattr__(other, "reward", reward)
+        broken = _broken_shapes(other) or _broken_reward(other)
+        if broken:
+            raise InvalidInput(broken)
+        return other
+
+
+_NO_ROWS: Final = [Violation("arm", "must hold at least one row, got none")]
 
 
 def _broken_shapes(log: Logged) -> list[Violation]:
@@ -96,7 +112,7 @@ def _broken_shapes(log: Logged) -> list[Violation]:
     if not 0 <= log.control < n_arms:
         broken.append(Violation("control", f"must be a code of an arm, got {log.control}"))
     if n == 0:
-        broken.append(Violation("arm", "must hold at least one row, got none"))
+        broken += _NO_ROWS
     wanted = (
         ("x", log.x, np.float32, (n, len(log.feature_names))),
         ("arm", log.arm, np.int64, (n,)),
@@ -112,26 +128,37 @@ def _broken_shapes(log: Logged) -> list[Violation]:
 
 
 def _broken_values(log: Logged) -> list[Violation]:
-    broken = []
-
-    def require(name: str, rule: str, values: NDArray[np.generic], good: NDArray[np.bool_]) -> None:
-        if not good.all():
-            row = int(np.flatnonzero(~good)[0])
-            broken.append(Violation(name, f"{rule}, got {values[row]} at row {log.first_row + row}"))
-
-    require("arm", f"must be in [0, {log.n_arms})", log.arm, (log.arm >= 0) & (log.arm < log.n_arms))
-    require(_reward_field(log), "must be finite", log.reward, np.isfinite(log.reward))
+    n_arms = log.n_arms
+    broken = _first_broken(
+        log, "arm", f"must be in [0, {n_arms})", log.arm, (log.arm >= 0) & (log.arm < n_arms)
+    )
+    broken += _broken_reward(log)
     if not np.isfinite(log.x).all():
         for j, name in enumerate(log.feature_names):
-            require(f"x:{name}", "must be finite", log.x[:, j], np.isfinite(log.x[:, j]))
+            column = log.x[:, j]
+            broken += _first_broken(log, f"x:{name}", "must be finite", column, np.isfinite(column))
     for a, name in enumerate(log.arms):
         chance = log.propensity[:, a]
-        require(f"p:{name}", "must be in [0, 1]", chance, (chance >= 0) & (chance <= 1))
+        broken += _first_broken(log, f"p:{name}", "must be in [0, 1]", chance, (chance >= 0) & (chance <= 1))
     if not broken:
-        total = log.propensity.sum(axis=1)
-        require("propensity", "must sum to 1 over the arms", total, np.abs(total - 1) <= 1e-6)
-        require("propensity", "must be > 0 for the arm that was given", log.taken, log.taken > 0)
+        total, taken = log.propensity @ np.ones(n_arms), log.taken
+        rule = "must sum to 1 over the arms"
+        broken += _first_broken(log, "propensity", rule, total, np.abs(total - 1) <= 1e-6)
+        broken += _first_broken(log, "propensity", "must be > 0 for the arm that was given", taken, taken > 0)
     return broken
+
+
+def _broken_reward(log: Logged) -> list[Violation]:
+    return _first_broken(log, _reward_field(log), "must be finite", log.reward, np.isfinite(log.reward))
+
+
+def _first_broken(
+    log: Logged, name: str, rule: str, values: NDArray[np.generic], good: NDArray[np.bool_]
+) -> list[Violation]:
+    if good.all():
+        return []
+    row = int(np.flatnonzero(~good)[0])
+    return [Violation(name, f"{rule}, got {values[row]} at row {log.first_row + row}")]
 
 
 def _reward_field(log: Logged) -> str:

@@ -63,6 +63,13 @@ class MemberCount:
         count.add(member_keys)
         return count
 
+    def of_some(self) -> MemberCount:
+        """Return a count, of nobody yet, for some of these members: by marks at once where they are many."""
+        count = MemberCount()
+        if self._marks is not None:
+            count._known, count._marks = None, no_marks()
+        return count
+
     def add(self, member_keys: NDArray[np.uint64]) -> None:
         """Count the members of more rows, who may have been seen before."""
         if self._known is not None:

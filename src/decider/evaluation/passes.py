@@ -66,7 +66,8 @@ class JudgedChunk:
         n rows.
     targets
         By policy: the probability of every arm, float64 of shape [n, A], as
-        :func:`decider.evaluation.off_policy.probabilities` gives it.
+        :func:`decider.evaluation.off_policy.probabilities` gives it. None for a policy that sends nothing to
+        anybody, in this chunk and all others: it is judged once, beside the others.
     model
         Gives the reward model's value of every arm for these rows, float64 of shape [n, A]; asked only where it
         is needed. None without a model.
@@ -75,7 +76,7 @@ class JudgedChunk:
     """
 
     log: Logged
-    targets: Mapping[str, F64]
+    targets: Mapping[str, F64 | None]
     model: Callable[[Logged], F64] | None = None
     harm: Logged | None = None
     harm_model: Callable[[Logged], F64] | None = None
@@ -89,19 +90,27 @@ class JudgedChunk:
 
     def target(self, policy: str) -> F64:
         """What a policy, or sending nothing, would do."""
-        return self.nobody if policy == CONTROL else self.targets[policy]
+        target = None if policy == CONTROL else self.targets[policy]
+        return self.nobody if target is None else target
 
     def has_model(self, by: str) -> bool:
         """Whether there is a model of the reward or the harm."""
         return (self.model if by == REWARD else self.harm_model) is not None
 
-    def rows(self, by: str, policy: str, groups: NDArray[np.int64] | None = None) -> Rows:
+    def rows(self, by: str, policy: str, groups: NDArray[np.int64] | None) -> Rows:
         """Set a policy against the rows, by the reward or by the harm."""
+        if policy not in self._rows:
+            self._rows[policy] = arm_rows(self.target(policy), self.log, self.q_hat, groups)
         if by == REWARD:
-            return arm_rows(self.target(policy), self.log, self.q_hat, groups)
+            return self._rows[policy]
         if self.harm is None:
             raise InvalidInput.of("harm", "must be given to be judged by", None)
-        return arm_rows(self.target(policy), self.harm, self.q_harm)
+        harmed = arm_rows(self.target(policy), self.harm, self.q_harm)
+        return self._rows[policy].with_reward(harmed)
+
+    @cached_property
+    def _rows(self) -> dict[str, Rows]:
+        return {}
 
     @cached_property
     def q_hat(self) -> F64 | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -138,7 +137,7 @@ class LogLayout(NamedTuple):
             rule = f"must equal p:{self.arms[log.arm[row]]} = {log.taken[row]}"
             raise InvalidInput.of("propensity", rule, frame["propensity"][row], f"at row {first_row + row}")
         others = self.rewards[1:]
-        return log, *(replace(log, reward_name=name, reward=_numbers(frame, f"y:{name}")) for name in others)
+        return log, *(log.with_reward(name, _numbers(frame, f"y:{name}")) for name in others)
 
     @property
     def _chances(self) -> list[str]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from decider.errors import InvalidInput
 from decider.evaluation.logged import Logged
+from decider_core.coverage import expected, of_action
 
 F64 = NDArray[np.float64]
 
@@ -61,6 +62,11 @@ class Rows:
         """``w (r - q)``."""
         _, q = self.model
         return self.weight * (self.reward - q)
+
+    def with_reward(self, other: Rows) -> Rows:
+        """Return `other`, the same policy on the same rows with another reward, with this one's weights."""
+        other.__dict__["weight"] = self.weight
+        return other
 
     def part(self, rows: slice) -> Rows:
         """Keep rows that follow one another."""
@@ -165,19 +171,19 @@ def arm_rows(
     InvalidInput
         If `q_hat` or `groups` has another dtype or shape, or is not finite.
     """
-    taken = np.take_along_axis(target, log.arm[:, None], axis=1)[:, 0]
+    taken = of_action(target, log.arm)
     dm = q_logged = group_weight = None
     if q_hat is not None:
         check_model(q_hat, log)
-        dm = (target * q_hat).sum(axis=1)
-        q_logged = np.take_along_axis(q_hat, log.arm[:, None], axis=1)[:, 0]
+        dm = expected(target, q_hat)
+        q_logged = of_action(q_hat, log.arm)
     if groups is not None:
         if groups.dtype != np.int64 or groups.shape != (log.n_arms,):
             found = f"{groups.dtype} of shape {groups.shape}"
             raise InvalidInput.of("groups", f"must be int64 of shape ({log.n_arms},)", found)
-        alike = groups[log.arm][:, None] == groups
-        group_weight = (target * alike).sum(axis=1) / (log.propensity * alike).sum(axis=1)
-    return Rows(log.reward, log.taken, taken, target.max(axis=1) == 1.0, dm, q_logged, group_weight)
+        alike = (groups[log.arm][:, None] == groups).astype(np.float64)
+        group_weight = expected(target, alike) / expected(log.propensity, alike)
+    return Rows(log.reward, log.taken, taken, (target == 1.0).any(axis=1), dm, q_logged, group_weight)
 
 
 def check_model(q_hat: F64, log: Logged) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from decider.evaluation.logged import Logged
 from decider.evaluation.members import MemberCount
+from decider_core.coverage import coverage
+
+OVERLAP: Final = 0.01
+"""The least chance by which an arm counts as one that the log takes."""
 
 
 @dataclass(frozen=True)
@@ -86,14 +90,31 @@ class Support(NamedTuple):
 
 
 class SupportSums:
-    """How well a log covers a policy, added up as its rows pass by."""
+    """How well a log covers a policy, added up as its rows pass by.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    members
+        The members of all rows that will come.
+
+    Attributes
+    ----------
+    n_rows, n_certain
+        Rows, and those where the policy takes one arm for sure.
+    largest_weight
+        Of the arms that were given.
+    largest_ratio
+        The largest probability of the policy over the log's, of any arm that was possible.
+    """
+
+    def __init__(self, members: MemberCount) -> None:
         self.n_rows = 0
+        self.n_certain = 0
         self.largest_weight = 0.0
+        self.largest_ratio = 0.0
         self._n_unsupported = 0
         self._n_matched = 0
-        self._matched = MemberCount()
+        self._matched = members.of_some()
         self._weight = 0.0
         self._squares = 0.0
         self._smallest = float("inf")
@@ -117,20 +138,20 @@ class SupportSums:
         member_keys
             uint64 of shape [n].
         """
-        rows = np.arange(len(arm))
-        weight = target[rows, arm] / propensity[rows, arm]
-        matched, wanted = weight > 0, target > 0
+        found = coverage(target, propensity, arm, OVERLAP)
+        weight = found.weight
+        matched = weight > 0
         self.n_rows += len(arm)
-        self._n_matched += int(matched.sum())
+        self.n_certain += found.n_certain
+        self.largest_weight = max(self.largest_weight, float(weight.max(initial=0.0)))
+        self.largest_ratio = max(self.largest_ratio, found.largest_ratio)
+        self._n_matched += int(np.count_nonzero(matched))
         self._matched.add(member_keys[matched])
         self._weight += float(weight.sum())
         self._squares += float(weight @ weight)
-        self.largest_weight = max(self.largest_weight, float(weight.max(initial=0.0)))
-        chances = np.where(wanted, propensity, np.inf)
-        smallest = chances.min(axis=1, initial=np.inf)
-        self._n_unsupported += int((smallest == 0).sum())
-        self._smallest = min(self._smallest, float(smallest.min(initial=np.inf)))
-        self._covered += float(np.where(propensity >= 0.01, target, 0.0).sum())
+        self._n_unsupported += found.n_unsupported
+        self._smallest = min(self._smallest, found.smallest)
+        self._covered += found.covered
 
     def found(self) -> Support:
         """Say how well the rows that were added cover the policy."""
@@ -152,12 +173,14 @@ class GroupSupportSums(SupportSums):
 
     Parameters
     ----------
+    members
+        The members of all rows that will come.
     groups
         The group of every arm, int64 of shape [A].
     """
 
-    def __init__(self, groups: NDArray[np.int64]) -> None:
-        super().__init__()
+    def __init__(self, members: MemberCount, groups: NDArray[np.int64]) -> None:
+        super().__init__(members)
         names, self._places = np.unique(groups, return_inverse=True)
         self._member_of = np.eye(len(names))[self._places]
 
@@ -182,6 +205,6 @@ def support_of(target: NDArray[np.float64], log: Logged) -> Support:
     log
         The log.
     """
-    sums = SupportSums()
+    sums = SupportSums(MemberCount.of(log.member_keys))
     sums.add(target, log.propensity, log.arm, log.member_keys)
     return sums.found()

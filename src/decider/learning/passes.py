@@ -7,7 +7,6 @@ model), the prices of volumes, and then the passes of the judge. Each goes throu
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -172,9 +171,9 @@ class LogPasses:
         return lambda log: best_above(log, predicted(log), price)
 
     def judged(
-        self, survey: Survey, lessons: Lessons, policies: Mapping[str, Decide]
+        self, survey: Survey, lessons: Lessons, policies: Mapping[str, Decide | None]
     ) -> Iterator[JudgedChunk]:
-        """Go through the rows that judge, with what policies would do there."""
+        """Go through the rows that judge, with what policies would do there; None is one that sends nothing."""
 
         def q_hat(log: Logged) -> F64:
             with one_thread():
@@ -184,7 +183,7 @@ class LogPasses:
         for log, *others in self._judged_rows("judging"):
             yield JudgedChunk(
                 log,
-                {name: decide(log) for name, decide in policies.items()},
+                {name: None if decide is None else decide(log) for name, decide in policies.items()},
                 q_hat,
                 *((others[0], q_hat) if others else ()),
             )
@@ -203,9 +202,7 @@ class LogPasses:
         if not kept.any():
             return None
         first = logs[0].rows(kept)
-        return first, *(
-            replace(first, reward_name=log.reward_name, reward=log.reward[kept]) for log in logs[1:]
-        )
+        return first, *(first.with_reward(log.reward_name, log.reward[kept]) for log in logs[1:])
 
     def _chunks(self, stage: str) -> Iterator[tuple[Logged, ...]]:
         n_rows = 0
