@@ -4,11 +4,11 @@ import pytest
 from small_logs import simulated, small
 
 from decider.errors import InvalidInput, UnknownName
-from decider.evaluation import ESTIMATORS, Limits, estimators, judge_policy
+from decider.evaluation import ESTIMATORS, Limits, estimators, judge_policy, members
 from decider.evaluation.intervals import clustered_error
 from decider.evaluation.rows import Rows, arm_rows, less
 from decider.evaluation.sums import estimates_of
-from decider.evaluation.thresholds import chosen_terms, slope, threshold_candidates
+from decider.evaluation.thresholds import chosen_terms, in_first_half, slope, threshold_candidates
 from decider_core.random import FOLD, stream_key, uniforms
 
 NO_LIMITS = Limits(effective_rows=0, largest_share=1, matched_members=0, sample_ratio=0)
@@ -162,6 +162,22 @@ def test_thresholds_of_rows_are_chosen_on_other_rows():
     values = np.array([half.value for half in halves])
     errors = np.array([clustered_error(half.influence, keys[~first]) for half in halves])
     assert before.values[0] == candidates[slope(values, errors)]
+
+
+def test_with_many_members_thresholds_are_chosen_by_groups_of_one_half(monkeypatch):
+    # 3,000 members in 256 groups: the groups' variances are off by 9 % in one standard deviation, which moves a
+    # choice by a candidate or two. Rewards of one half that change must not move that half's own threshold.
+    monkeypatch.setattr(members, "MOST_MEMBERS", 256)
+    monkeypatch.setattr(members, "LEAST_GROUPS", 256)
+    rows, comp = made(20, n=3000)
+    keys = np.arange(3000, dtype=np.uint64)
+    first = in_first_half(keys, 5)
+    moved = np.where(first, rows["reward"] + 100, rows["reward"])
+    changed = Rows(**rows | {"reward": moved}, certain=comp.certain)
+    _, before = chosen_terms(estimators.clipped_ips, comp, keys, rule="mse", seed=5)
+    _, after = chosen_terms(estimators.clipped_ips, changed, keys, rule="mse", seed=5)
+    assert before.values[0] == after.values[0]
+    assert before.values[1] != after.values[1]
 
 
 @pytest.mark.parametrize("rule", ["slope", "mse"])

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from decider.evaluation.ahead import SideBySide
 from decider.evaluation.bounds import check_rewards
 from decider.evaluation.estimators import BY_MODEL
 from decider.evaluation.logged import Logged
 from decider.evaluation.members import MemberCount
-from decider.evaluation.passes import CONTROL, HARM, REWARD, JudgeSpec, Passes
+from decider.evaluation.passes import CONTROL, HARM, REWARD, JudgedChunk, JudgeSpec, Passes
 from decider.evaluation.propensities import CheckSums, ratio_of
 from decider.evaluation.support import GroupSupportSums, Limits, Support, SupportSums
 
@@ -27,9 +29,11 @@ class Gates:
         Names the estimators and the limits.
     members
         The members of all rows.
+    side
+        Threads on which policies are looked at.
     """
 
-    def __init__(self, passes: Passes, spec: JudgeSpec, members: MemberCount) -> None:
+    def __init__(self, passes: Passes, spec: JudgeSpec, members: MemberCount, side: SideBySide) -> None:
         self._limits = spec.limits
         self._looks: dict[str, _Look] = {}
         self._models: set[str] = set()
@@ -47,12 +51,12 @@ class Gates:
                 self._looks = {name: _Look(spec, members) for name in looked_at}
                 self._models = {by for by in (REWARD, HARM) if chunk.has_model(by)}
                 self.has_harm = chunk.harm is not None
+            chunk.ready(models=False)
             checks.add(chunk.log)
             if spec.reward_range is not None:
                 check_rewards(chunk.log, spec.reward_range, n_rows)
             n_rows += chunk.log.n_rows
-            for name, look in self._looks.items():
-                look.add(chunk.target(name), chunk.log)
+            side.map(partial(self._look, chunk), self._looks)
         self.sample_ratio = 1.0 if checks is None else ratio_of(checks.checks())
         self.supports: Mapping[str, Support] = {
             name: look.support.found() for name, look in self._looks.items()
@@ -60,6 +64,9 @@ class Gates:
         self._reaches = {
             name: look.reach.found() for name, look in self._looks.items() if look.reach is not None
         }
+
+    def _look(self, chunk: JudgedChunk, policy: str) -> None:
+        self._looks[policy].add(chunk.target(policy), chunk.log)
 
     @property
     def policies(self) -> list[str]:

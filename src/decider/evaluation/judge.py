@@ -7,14 +7,16 @@ estimates are made of (:mod:`decider.evaluation.sums`). A log in memory goes thr
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from decider.evaluation.ahead import SideBySide
 from decider.evaluation.bounds import Bounds
 from decider.evaluation.constraints import uses
 from decider.evaluation.estimates import JudgedPolicy, PolicyEstimates
@@ -106,9 +108,9 @@ def judge_policy(
         check_model(q_hat, log)
     spec = JudgeSpec(estimators, groups, reward_range, rule, n_resamples, seed, limits or Limits())
     chunk = JudgedChunk(log, {"policy": target}, None if q_hat is None else lambda _: q_hat)
-    return _Judge(lambda: [chunk], spec, MemberCount.of(log.member_keys), uses_up=False).found(
-        REWARD, "policy"
-    )
+    with SideBySide() as side:
+        judge = _Judge(lambda: [chunk], spec, MemberCount.of(log.member_keys), side, uses_up=False)
+    return judge.found(REWARD, "policy")
 
 
 def judge_policies(passes: Passes, spec: JudgeSpec, members: MemberCount) -> dict[str, JudgedPolicy]:
@@ -131,7 +133,8 @@ def judge_policies(passes: Passes, spec: JudgeSpec, members: MemberCount) -> dic
     InvalidInput
         If an array has another shape or dtype, or a reward lies outside the range named.
     """
-    judge = _Judge(passes, spec, members, uses_up=True)
+    with SideBySide() as side:
+        judge = _Judge(passes, spec, members, side, uses_up=True)
     return {
         policy: JudgedPolicy(
             judge.found(REWARD, source),
@@ -151,13 +154,22 @@ class _Name(NamedTuple):
     estimator: str = ""
 
 
+Names = dict[str, list[_Name]]
+"""By policy."""
+Tuned = dict[tuple[str, str], ThresholdSums]
+"""By what it is judged by, and by policy."""
+
+
 class _Judge:
     """The passes, and the estimates that come of them."""
 
-    def __init__(self, passes: Passes, spec: JudgeSpec, members: MemberCount, *, uses_up: bool) -> None:
+    def __init__(
+        self, passes: Passes, spec: JudgeSpec, members: MemberCount, side: SideBySide, *, uses_up: bool
+    ) -> None:
         self._spec = spec
+        self._side = side
         self._uses_up = uses_up
-        self.gates = Gates(passes, spec, members)
+        self.gates = Gates(passes, spec, members, side)
         self.sources = {policy: self.gates.source(policy) for policy in self.gates.policies}
         self._judged = list(dict.fromkeys(self.sources.values()))
         self._names = list(dict.fromkeys(self._needed()))
@@ -209,49 +221,55 @@ class _Judge:
         if not names:
             return {}
         spec = self._spec
-        sums = {}
+        sums: Tuned = {}
         for (by, policy), some in names.items():
             largest = self.gates.largest_weight(policy)
             candidates = {name: candidates_for(name, largest) for name in some}
             sums[by, policy] = ThresholdSums(candidates, members, spec.rule, spec.seed)
         for chunk in passes():
-            for (by, policy), each in sums.items():
-                each.add(THRESHOLDED, chunk.rows(by, policy, spec.groups), chunk.log.member_keys)
+            chunk.ready()
+            self._side.map(partial(self._tune, chunk, sums), sums)
         return {
             _Name(by, policy, name): thresholds
             for (by, policy), each in sums.items()
             for name, thresholds in each.chosen().items()
         }
 
+    def _tune(self, chunk: JudgedChunk, sums: Tuned, of: tuple[str, str]) -> None:
+        sums[of].add(THRESHOLDED, chunk.rows(*of, self._spec.groups), chunk.log.member_keys)
+
     def _summed(self, passes: Passes, members: MemberCount) -> TermSums:
-        sums = TermSums(members, self._spec.n_resamples, self._spec.seed)
+        names: Names = {}
+        for name in self._names:
+            names.setdefault(name.policy, []).append(name)
+        sums = TermSums(members, self._spec.n_resamples, self._spec.seed, self._side)
+        others = [policy for policy in self._judged if policy != CONTROL]
         for chunk in passes():
-            sums.add(self._terms(chunk), chunk.log.member_keys)
+            chunk.ready()
+            found = self._side.map(partial(self._terms, chunk, names), (*others, CONTROL))
+            sums.add({name: each for some in found for name, each in some.items()}, chunk.log.member_keys)
         return sums
 
-    def _terms(self, chunk: JudgedChunk) -> dict[Hashable, Terms]:
-        terms: dict[Hashable, Terms] = {}
+    def _terms(self, chunk: JudgedChunk, of: Names, policy: str) -> dict[_Name, Terms]:
+        """Make the terms of one policy."""
+        terms: dict[_Name, Terms] = {}
         first = in_first_half(chunk.log.member_keys, self._spec.seed)
-        of_policy: dict[tuple[str, str], list[str]] = {}
-        for by, policy, name in self._names:
-            of_policy.setdefault((by, policy), []).append(name)
-        for (by, policy), names in of_policy.items():
-            rows = chunk.rows(by, policy, self._spec.groups)
-            if by == REWARD and policy in self._bounds:
-                self._bounds[policy].add(rows, chunk.q_hat)
-            for name in names:
-                key = _Name(by, policy, name)
-                if name in THRESHOLDED:
-                    terms[key] = halved_terms(THRESHOLDED[name], rows, first, self._thresholds[key])
-                else:
-                    terms[key] = PLAIN[name](rows)
-            for name in names:
-                if name in UNBIASED:
-                    terms.setdefault(_Name(by, policy, UNBIASED[name]), PLAIN[UNBIASED[name]](rows))
-        if self._uses_up:
-            for policy in self._judged:
-                for use, each in uses(chunk.target(policy), chunk.log, self._spec.costs).items():
-                    terms[_Name(use, policy)] = each
+        names = of.get(policy, [])
+        for key in names:
+            rows = chunk.rows(key.by, policy, self._spec.groups)
+            if key.estimator in THRESHOLDED:
+                estimator = THRESHOLDED[key.estimator]
+                terms[key] = halved_terms(estimator, rows, first, self._thresholds[key])
+            else:
+                terms[key] = PLAIN[key.estimator](rows)
+            if key.estimator in UNBIASED:
+                reference = UNBIASED[key.estimator]
+                terms.setdefault(_Name(key.by, policy, reference), PLAIN[reference](rows))
+        if policy in self._bounds and names:
+            self._bounds[policy].add(chunk.rows(REWARD, policy, self._spec.groups), chunk.q_hat)
+        if self._uses_up and policy in self._judged:
+            for use, each in uses(chunk.target(policy), chunk.log, self._spec.costs).items():
+                terms[_Name(use, policy)] = each
         return terms
 
     def _estimate(self, by: str, policy: str, name: str, incremental: bool) -> Estimate:

@@ -93,23 +93,32 @@ class JudgedChunk:
         target = None if policy == CONTROL else self.targets[policy]
         return self.nobody if target is None else target
 
+    def ready(self, *, models: bool = True) -> None:
+        """Make what all policies share, before each is worked on by a thread of its own."""
+        _ = self.nobody, self._rows
+        if models:
+            _ = self.q_hat, self.q_harm
+
     def has_model(self, by: str) -> bool:
         """Whether there is a model of the reward or the harm."""
         return (self.model if by == REWARD else self.harm_model) is not None
 
     def rows(self, by: str, policy: str, groups: NDArray[np.int64] | None) -> Rows:
-        """Set a policy against the rows, by the reward or by the harm."""
-        if policy not in self._rows:
-            self._rows[policy] = arm_rows(self.target(policy), self.log, self.q_hat, groups)
+        """Set a policy against the rows, by the reward or by the harm; kept, so that what is made of it is too."""
+        if (by, policy) not in self._rows:
+            self._rows[by, policy] = self._against(by, policy, groups)
+        return self._rows[by, policy]
+
+    def _against(self, by: str, policy: str, groups: NDArray[np.int64] | None) -> Rows:
         if by == REWARD:
-            return self._rows[policy]
+            return arm_rows(self.target(policy), self.log, self.q_hat, groups)
         if self.harm is None:
             raise InvalidInput.of("harm", "must be given to be judged by", None)
-        harmed = arm_rows(self.target(policy), self.harm, self.q_harm)
-        return self._rows[policy].with_reward(harmed)
+        other = arm_rows(self.target(policy), self.harm, self.q_harm)
+        return self.rows(REWARD, policy, groups).with_reward(other)
 
     @cached_property
-    def _rows(self) -> dict[str, Rows]:
+    def _rows(self) -> dict[tuple[str, str], Rows]:
         return {}
 
     @cached_property

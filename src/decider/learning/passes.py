@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from decider.errors import InvalidInput
 from decider.evaluation import AverageEffects, Logged, MemberCount, PropensityCheck, logged_chunks
+from decider.evaluation.ahead import ahead
 from decider.evaluation.effects import EffectSums
 from decider.evaluation.passes import JudgedChunk
 from decider.evaluation.policies import Target, best_above, predicted_effects, volume_price
@@ -123,7 +124,7 @@ class LogPasses:
         """Count members and measure features, in one pass."""
         members, judged, n_judged = MemberCount(), MemberCount(), 0
         moments: FeatureMoments | None = None
-        for logs in self._chunks("survey"):
+        for logs in ahead(self._chunks("survey")):
             members.add(logs[0].member_keys)
             rows = self._judging(logs)
             if rows is not None:
@@ -140,7 +141,7 @@ class LogPasses:
         effects = EffectSums(self.arms, self.control, self.spec.reward, survey.members)
         checks = CheckSums(self.arms, survey.members)
         sums = {name: RewardSums(len(self.arms), self.spec.folds) for name in self._rewards}
-        for logs in self._chunks("reward model"):
+        for logs in ahead(self._chunks("reward model")):
             effects.add(logs[0])
             checks.add(logs[0])
             for log in self._judging(logs) or ():
@@ -167,7 +168,7 @@ class LogPasses:
             for rows in self._judged_rows("volume"):
                 yield rows[0], predicted(rows[0])
 
-        price = volume_price(one_pass, int(share * survey.n_judged))
+        price = volume_price(lambda: ahead(one_pass()), int(share * survey.n_judged))
         return lambda log: best_above(log, predicted(log), price)
 
     def judged(
@@ -180,13 +181,12 @@ class LogPasses:
                 models = lessons.models[log.reward_name]
                 return models.predict(survey.feature_map.apply(log.x), self._folds(log))
 
-        for log, *others in self._judged_rows("judging"):
-            yield JudgedChunk(
-                log,
-                {name: None if decide is None else decide(log) for name, decide in policies.items()},
-                q_hat,
-                *((others[0], q_hat) if others else ()),
-            )
+        def chunks() -> Iterator[JudgedChunk]:
+            for log, *others in self._judged_rows("judging"):
+                targets = {name: None if decide is None else decide(log) for name, decide in policies.items()}
+                yield JudgedChunk(log, targets, q_hat, *((others[0], q_hat) if others else ()))
+
+        return ahead(chunks())
 
     def _folds(self, log: Logged) -> NDArray[np.int64]:
         return fold_of(log.member_keys, self.spec.folds, self.spec.seed)
