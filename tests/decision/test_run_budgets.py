@@ -34,7 +34,7 @@ def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def by_range(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few enough members are searched first that most are only valued between two prices."""
-    monkeypatch.setattr(search, "SAMPLE", 600)
+    monkeypatch.setattr(search, "FIRST", 150)
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def test_prices_are_those_of_a_search_over_everybody(
     """Whether they lie where they are looked for (4 standard errors), or the range must be made wider (0)."""
     monkeypatch.setattr(search, "STANDARD_ERRORS", errors)
     _, near, _ = decided(world, f"near-{policy}-{errors}", asked(policy=policy))
-    monkeypatch.setattr(search, "SAMPLE", 10_000)
+    monkeypatch.setattr(search, "FIRST", 10_000)
     _, whole, _ = decided(world, f"whole-{policy}-{errors}", asked(policy=policy))
     assert near.budgets == whole.budgets
     assert near.bound == pytest.approx(whole.bound, rel=1e-12)

@@ -36,7 +36,7 @@ def compiled():
                     found[f"{value.py_func.__module__}.{attribute}"] = set(value.overloads)
     return found
 
-budgets.SAMPLE = 500  # of more than twice as many members, most are looked at between two prices
+budgets.FIRST = 500  # of four times as many members, most are looked at between two prices
 before = compiled()
 assert sum(map(len, before.values())) > 20, "nothing was warmed up, or this looks in the wrong place"
 ids = [100 + 7 * place for place in range(N_MEMBERS)]

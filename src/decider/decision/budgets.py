@@ -1,9 +1,10 @@
 """The prices of several budgets in one run, each the least at which its own is kept, and what they could miss.
 
-A search tries hundreds of prices. It is first made for some of the members, by their keys; then all members are
-valued once, between prices that lie a few standard errors to either side. Most get the same set at all of them and are
-counted there and then; the others, a few in a hundred, are kept, and the exact search assembles these alone. A
-search that leaves the range makes it anew, wider: so the range is a matter of speed, and never of the prices.
+A search tries hundreds of prices. It is first made for a few thousand of the members, by their keys; then more members
+are valued once, between prices that lie some standard errors to either side. Most get the same set at all of them and
+are counted there and then; the others are kept, and a search in that range assembles these alone. So on to everybody,
+of whom a few in a hundred are kept, for the exact search. One that leaves its range makes it anew, wider: so
+ranges are a matter of speed, and never of the prices.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import closing
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 import msgspec
@@ -25,13 +28,15 @@ from decider.decision.pricing import RunPrice
 from decider.errors import InvalidInput, Violation
 from decider.logbook.schema import Certificate, RunBudget
 from decider_core.assemble import Caps
-from decider_core.budgets import BudgetPrices, Outcome, price_for_budgets
+from decider_core.budgets import Outcome, price_for_budgets
 from decider_core.counts import SentGains, count_gains
 from decider_core.random import tie_keys
 from decider_core.settled import settled
 
-SAMPLE = 65_536
-"""Members of the first search; of runs up to twice as large, all."""
+FIRST = 4_096
+"""Members of the first search."""
+TIMES = 16
+"""As many members are in the next one, and in the one after that, as long as it is a quarter of all at most."""
 STANDARD_ERRORS = 4.0
 """How far to either side the exact prices are looked for."""
 
@@ -67,20 +72,29 @@ def price_budgets(members: Members, budgets: list[RunBudget], floor: float) -> B
     charges = Charges(members.asking.parts.catalog, floor, budgets)
     amounts = np.array([budget.amount for budget in budgets])
     n_members = sum(rows.size for rows in members.rows(sizes.SEGMENT))
-    whole = n_members <= 2 * SAMPLE
-    near = None if whole else _near(members, charges, amounts, n_members)
-    everybody = _Between(members, charges, amounts, near)
-    try:
-        everybody.go_through()
+    near = None
+    for n_some in _sizes(n_members):
+        with closing(_Between(members, charges, near, n_some / n_members)) as some:
+            near = _near(some, amounts * (some.n_members / n_members))
+    with closing(_Between(members, charges, near)) as everybody:
+        _refuse_below_drawn(charges, amounts, everybody.drawn)
         found = price_for_budgets(everybody.outcome_at, amounts, near=everybody.near)
-    finally:
-        everybody.close()
+        drawn = everybody.drawn
     prices = found.theta.tolist()
     return Budgeted(
-        RunPrice(np.float32(floor), np.uint64(0), int(everybody.drawn.sum()), charges.at(found.theta)),
+        RunPrice(np.float32(floor), np.uint64(0), int(drawn.sum()), charges.at(found.theta)),
         [msgspec.structs.replace(budget, price=price) for budget, price in zip(budgets, prices, strict=True)],
         Certificate(found.bound, found.gap),
     )
+
+
+def _sizes(n_members: int) -> list[int]:
+    """Members of one search after the other, before that of everybody."""
+    found, size = [], FIRST
+    while 4 * size <= n_members:
+        found.append(size)
+        size *= TIMES
+    return found
 
 
 def rehearse() -> None:
@@ -114,19 +128,29 @@ class _Near(NamedTuple):
 
 
 class _Between:
-    """Everybody, counted for prices in a range: those whose set it does not change once, the others each time.
+    """Members, counted for prices in a range: those whose set it does not change once, the others each time.
 
-    Without a range, everybody is counted each time.
+    Parameters
+    ----------
+    members, charges
+        Of the run.
+    near
+        The range; without one everybody is counted each time.
+    share
+        Of the members, by their keys; all without.
     """
 
     def __init__(
-        self, members: Members, charges: Charges, amounts: NDArray[np.float64], near: _Near | None
+        self, members: Members, charges: Charges, near: _Near | None, share: float | None = None
     ) -> None:
-        self._members, self._charges, self._amounts = members, charges, amounts
-        self.near = near
-        self.drawn = np.zeros(charges.less.size, np.int64)
-        self._same = SentGains(self.drawn, 0.0)
+        self.charges, self.near = charges, near
+        self._members, self._share = members, share
         self._held = Held(members.directory)
+        try:
+            self._go_through()
+        except BaseException:
+            self._held.close()
+            raise
 
     def outcome_at(self, prices: Prices) -> Outcome:
         """What goes out at some prices, what is drawn at random included in what is spent."""
@@ -134,8 +158,8 @@ class _Between:
             self.near = self.near.widened(prices)
             self._held.close()
             self._held = Held(self._members.directory)
-            self.go_through()
-        charges = self._charges
+            self._go_through()
+        charges = self.charges
         found = self._held.counts_at(charges.at(prices), charges.less, self._members.pool)
         sent = self.drawn + self._same.per_candidate + found.per_candidate
         return Outcome(charges.spent(sent), self._same.net + found.net)
@@ -143,35 +167,32 @@ class _Between:
     def close(self) -> None:
         self._held.close()
 
-    def go_through(self) -> None:
-        """Value everybody once; comes before the first outcome.
-
-        Raises
-        ------
-        InvalidInput
-            For budgets below what is drawn at random.
-        """
-        parts, drawn = [], np.zeros_like(self.drawn)
-        for one in _each(self._members, lambda weighed: _sorted_out(weighed, self._charges, self.near)):
+    def _go_through(self) -> None:
+        """Value everybody once."""
+        parts: list[SentGains] = []
+        self.n_members, self.drawn = 0, np.zeros(self.charges.less.size, np.int64)
+        work = partial(_sorted_out, charges=self.charges, near=self.near)
+        for one in _each(self._members, work, self._share):
             self._held.add(one.left)
             parts.append(one.same)
-            drawn += one.drawn
+            self.drawn += one.drawn
+            self.n_members += one.n_members
         self._held.seal()
-        self.drawn, self._same = drawn, added(parts, drawn.size)
-        _refuse_below_drawn(self._charges, self._amounts, drawn)
+        self._same = added(parts, self.drawn.size)
 
 
 class _SortedOut(NamedTuple):
     same: SentGains
     left: Block
     drawn: NDArray[np.int64]
+    n_members: int
 
 
 def _sorted_out(weighed: Weighed, charges: Charges, near: _Near | None) -> _SortedOut:
     """Count whose set is the same at all prices in the range; the others are left."""
-    block = weighed.block
+    block, drawn, n_members = weighed
     if near is None:
-        return _SortedOut(SentGains(np.zeros_like(weighed.drawn), 0.0), block, weighed.drawn)
+        return _SortedOut(SentGains(np.zeros_like(drawn), 0.0), block, drawn, n_members)
     low, high = charges.at(near.low), charges.at(near.high)
     sets, gains = block.sets_at(low)
     same = settled(
@@ -180,38 +201,24 @@ def _sorted_out(weighed: Weighed, charges: Charges, near: _Near | None) -> _Sort
     )  # fmt: skip
     left = np.flatnonzero(same == 0)
     sets[:, left] = -1
-    return _SortedOut(count_gains(sets, gains, charges.less), block.of(left), weighed.drawn)
+    return _SortedOut(count_gains(sets, gains, charges.less), block.of(left), drawn, n_members)
 
 
-def _near(members: Members, charges: Charges, amounts: NDArray[np.float64], n_members: int) -> _Near:
+def _near(some: _Between, amounts: NDArray[np.float64]) -> _Near:
     """Prices for some of the members, of as much of the budgets as they would spend by chance at most and at least."""
-    some, drawn = Held(members.directory), np.zeros(charges.less.size, np.int64)
-    n_taken = 0
-    for weighed in _each(members, lambda weighed: weighed, share=SAMPLE / n_members):
-        some.add(weighed.block)
-        drawn += weighed.drawn
-        n_taken += weighed.n_members
-    some.seal()
-
-    def outcome_at(prices: Prices) -> Outcome:
-        found = some.counts_at(charges.at(prices), charges.less, members.pool)
-        return Outcome(charges.spent(found.per_candidate), found.net)
-
-    def search(budgets: NDArray[np.float64], near: tuple[Prices, Prices] | None = None) -> BudgetPrices:
-        return price_for_budgets(outcome_at, budgets, near=near)
-
+    charges = some.charges
     largest = np.zeros(amounts.size)
     np.maximum.at(largest, charges.payer[charges.payer >= 0], charges.unit[charges.payer >= 0])
-    expected = np.maximum(amounts * (n_taken / n_members) - charges.spent(drawn), 0.0)
+    drawn = charges.spent(some.drawn)
+    left = np.maximum(amounts - drawn, 0.0)
     # Sends to different members are independent: their sum varies as a count does, in units of the largest.
-    error = STANDARD_ERRORS * np.sqrt(np.maximum(expected, largest) * largest)
-    try:
-        low = search(expected + error).theta
-        high = search(np.maximum(expected - error, 0.0), (low, np.full_like(low, np.inf))).theta
-    finally:
-        some.close()
+    error = STANDARD_ERRORS * np.sqrt(np.maximum(left, largest) * largest)
+    low = price_for_budgets(some.outcome_at, drawn + left + error, near=some.near).theta
+    less = drawn + np.maximum(left - error, 0.0)
+    far = np.full_like(low, np.inf) if some.near is None else np.maximum(low, some.near.high)
+    high = price_for_budgets(some.outcome_at, less, near=(low, far)).theta
     # A budget that pays for a handful of these members says nothing of how high its price is for all.
-    high = np.where(expected > error, high, np.float32(np.inf))
+    high = np.where(left > error, high, np.float32(np.inf))
     return _Near(np.minimum(low, high), np.maximum(low, high))
 
 

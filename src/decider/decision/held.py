@@ -21,7 +21,7 @@ from decider_core.counts import SentGains, count_gains, count_sets
 from decider_core.explore import EXPLOIT
 
 _ALIGNED = 64
-_LEAST_LANES = 8_192
+_LEAST_LANES = 4_096
 """Members of a block at least, but for the last: below it a call costs more than its work."""
 
 
