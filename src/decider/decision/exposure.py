@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from decider.catalog import Catalog
 from decider.logbook.schema import HistoryEntry
-from decider.members import LiveHistory, Snapshot
+from decider.members import OPT_OUT, LiveHistory, Snapshot
 from decider_core.history import LiveSends
 
 BATCH = 65_536
@@ -156,7 +156,8 @@ class Exposure:
 
 
 def rehearse() -> None:
-    """Enter a set in a history that is thrown away, so that no decision waits for what that needs compiled."""
+    """Enter a set and an opt-out in a history that is thrown away, so that no decision waits for what that needs compiled."""
     history, row = LiveHistory(1), np.zeros(1, np.int64)
     codes = np.array([history.code("message", "type", "topic", "channel")], np.int32)
     history.extend_sets(row, np.zeros((1, 1), np.int16), codes, 0, 0)
+    history.append(0, 0, 0, OPT_OUT, 1)
