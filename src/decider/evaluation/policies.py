@@ -61,12 +61,15 @@ def volume_price(passes: Callable[[], Iterable[tuple[Logged, NDArray[np.float64]
         The number of rows.
     """
 
-    def one_pass() -> Iterator[tuple[NDArray[np.float32], NDArray[np.uint64]]]:
+    def rates() -> Iterator[NDArray[np.float32]]:
         for log, predicted in passes():
-            _, largest = _best(log, predicted)
-            yield largest[None, :], log.member_keys
+            yield _best(log, predicted)[1]
 
-    return price_in_passes(one_pass, volume)
+    def tied(theta: np.float32) -> Iterator[NDArray[np.uint64]]:
+        for log, predicted in passes():
+            yield log.member_keys[_best(log, predicted)[1] == theta]
+
+    return price_in_passes(rates, tied, volume)
 
 
 def best_above(log: Logged, predicted: NDArray[np.float64], price: Price) -> Target:
