@@ -52,14 +52,14 @@ def test_passes_give_what_is_judged_in_memory(feedback, model, half):
     spec = TrainSpec(reward="visit", half=half, folds=3, seed=2)
     whole, told = Judging(feedback, spec), []
     passes = LogPasses(feedback, spec, harm="left", told=lambda *each: told.append(each))
-    survey = passes.survey()
+    survey = passes.survey({"it": model})
     lessons = passes.lessons(survey)
     assert survey.n_judged == whole.rows.n_rows
     assert survey.members.n == len(np.unique(whole.log.member_keys))
     assert survey.judged.n == len(np.unique(whole.rows.member_keys))
     policies = {
         "first": lambda rows: constant(rows, 1),
-        "best": passes.best_at_volume(survey, model, 0.3),
+        "best": passes.best_at_volume(survey, "it", model, 0.3),
     }
     chunks = list(passes.judged(survey, lessons, policies))
     assert len(chunks) == 6
@@ -86,9 +86,9 @@ def test_passes_give_what_is_judged_in_memory(feedback, model, half):
 
 def test_judged_by_passes_a_policy_has_the_numbers_it_has_in_memory(feedback, model):
     whole, passes = Judging(feedback, SPEC), LogPasses(feedback, SPEC)
-    survey = passes.survey()
+    survey = passes.survey({"it": model})
     lessons = passes.lessons(survey)
-    policies = {"best": passes.best_at_volume(survey, model, 0.3)}
+    policies = {"best": passes.best_at_volume(survey, "it", model, 0.3)}
     comp = judge_policies(
         lambda: passes.judged(survey, lessons, policies), JudgeSpec(n_resamples=0, seed=2), survey.judged
     )["best"].found

@@ -115,7 +115,7 @@ def evaluate(
             _costs(log, cost or []),
         )  # fmt: skip
         seen = tell_of_seen_rows(spec, loaded, machine)
-        survey = log.survey()
+        survey = log.survey(loaded)
         policies = _policies(log, survey, loaded, at)
         lessons = log.lessons(survey)
         say(f"judging {len(policies)} policies on {survey.n_judged:,} rows", machine)
@@ -163,7 +163,7 @@ def _policies(
     policies |= {f"{arm} to all": arm_to_all(a) for a, arm in enumerate(log.arms) if a != log.control}
     policies[f"random at {at:.0%}"] = lambda rows: random_at_volume(rows, at)
     for name, model in loaded.items():
-        policies[f"{name} at {at:.0%}"] = log.best_at_volume(survey, model, at)
+        policies[f"{name} at {at:.0%}"] = log.best_at_volume(survey, name, model, at)
     return policies
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from decider.errors import UnknownName, Violation
 from decider.evaluation.logged import Logged
 from decider.models import UpliftModel
-from decider_core.price import Price, price_in_passes
+from decider_core.price import Price, RateHistogram, price_in_passes
 from decider_core.score import posterior_moments
 
 Target = NDArray[np.float64]
@@ -46,7 +46,11 @@ def best_at_volume(log: Logged, predicted: NDArray[np.float64], share: float) ->
     return best_above(log, predicted, volume_price(lambda: [(log, predicted)], int(share * log.n_rows)))
 
 
-def volume_price(passes: Callable[[], Iterable[tuple[Logged, NDArray[np.float64]]]], volume: int) -> Price:
+def volume_price(
+    passes: Callable[[], Iterable[tuple[Logged, NDArray[np.float64]]]],
+    volume: int,
+    counted: RateHistogram | None = None,
+) -> Price:
     """Find the prediction above which at most `volume` rows are sent their best message, none below 0.
 
     Rows of exactly that prediction go by the member's key, which has nothing to do with the order of the log; those
@@ -59,6 +63,8 @@ def volume_price(passes: Callable[[], Iterable[tuple[Logged, NDArray[np.float64]
         predictions tie at the price.
     volume
         The number of rows.
+    counted
+        The largest predictions of all rows, counted before by :func:`count_largest`: spares the first pass.
     """
 
     def rates() -> Iterator[NDArray[np.float32]]:
@@ -69,7 +75,12 @@ def volume_price(passes: Callable[[], Iterable[tuple[Logged, NDArray[np.float64]
         for log, predicted in passes():
             yield log.member_keys[_best(log, predicted)[1] == theta]
 
-    return price_in_passes(rates, tied, volume)
+    return price_in_passes(rates, tied, volume, high=counted)
+
+
+def count_largest(counts: RateHistogram, log: Logged, predicted: NDArray[np.float64]) -> None:
+    """Count each row's largest prediction, in place."""
+    counts.add(_best(log, predicted)[1])
 
 
 def best_above(log: Logged, predicted: NDArray[np.float64], price: Price) -> Target:

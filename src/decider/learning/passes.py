@@ -18,7 +18,7 @@ from decider.evaluation import AverageEffects, Logged, MemberCount, PropensityCh
 from decider.evaluation.ahead import ahead
 from decider.evaluation.effects import EffectSums
 from decider.evaluation.passes import JudgedChunk
-from decider.evaluation.policies import Target, best_above, predicted_effects, volume_price
+from decider.evaluation.policies import Target, best_above, count_largest, predicted_effects, volume_price
 from decider.evaluation.propensities import CheckSums
 from decider.evaluation.reading import LogLayout
 from decider.learning.folds import fold_of
@@ -28,6 +28,7 @@ from decider.learning.train import TrainSpec, half_of
 from decider.logbook.feedback import Feedback
 from decider.models import RawMap, UpliftModel
 from decider.models.feature_map import FeatureMoments
+from decider_core.price import RateHistogram
 
 F64 = NDArray[np.float64]
 Decide = Callable[[Logged], Target]
@@ -49,12 +50,15 @@ class Survey(NamedTuple):
         Their members.
     feature_map
         Standardises the features of the rows that judge.
+    largest
+        By model: their largest predictions, counted.
     """
 
     members: MemberCount
     n_judged: int
     judged: MemberCount
     feature_map: RawMap
+    largest: Mapping[str, RateHistogram]
 
 
 class Lessons(NamedTuple):
@@ -120,21 +124,38 @@ class LogPasses:
         """Open a feedback directory, all of it checked."""
         return cls(Feedback.open(path), spec, messages, harm, told)
 
-    def survey(self) -> Survey:
-        """Count members and measure features, in one pass."""
+    def survey(self, models: Mapping[str, UpliftModel] | None = None) -> Survey:
+        """Count members and predictions and measure features, in one pass.
+
+        Parameters
+        ----------
+        models
+            By name: those that will be asked for a volume.
+
+        Raises
+        ------
+        UnknownName
+            When a model has no posterior for an arm.
+        InvalidInput
+            When a model was trained on other features, or no row judges.
+        """
+        models = models or {}
         members, judged, n_judged = MemberCount(), MemberCount(), 0
+        largest = {name: RateHistogram() for name in models}
         moments: FeatureMoments | None = None
         for logs in ahead(self._chunks("survey")):
             members.add(logs[0].member_keys)
-            rows = self._judging(logs)
-            if rows is not None:
-                judged.add(rows[0].member_keys)
-                n_judged += rows[0].n_rows
-                more = FeatureMoments.of(rows[0].x)
+            for log in (self._judging(logs) or ())[:1]:
+                judged.add(log.member_keys)
+                n_judged += log.n_rows
+                more = FeatureMoments.of(log.x)
                 moments = more if moments is None else moments.plus(more)
+                for name, model in models.items():
+                    count_largest(largest[name], log, self._predicted(log, model))
         if moments is None:
             raise InvalidInput.of("rows", f"must have at least one in the half {self.spec.half!r}", "none")
-        return Survey(members, n_judged, judged, RawMap.of_moments(moments, self.feedback.feature_names))
+        feature_map = RawMap.of_moments(moments, self.feedback.feature_names)
+        return Survey(members, n_judged, judged, feature_map, largest)
 
     def lessons(self, survey: Survey) -> Lessons:
         """Average effects, propensities and reward models, in one pass."""
@@ -150,26 +171,20 @@ class LogPasses:
             models = {name: each.models(self.arms) for name, each in sums.items()}
         return Lessons(effects.effects(), checks.checks(), models)
 
-    def best_at_volume(self, survey: Survey, model: UpliftModel, share: float) -> Decide:
-        """Send each row the model's best message, at most `share` of the rows that judge: two passes or more.
+    def best_at_volume(self, survey: Survey, name: str, model: UpliftModel, share: float) -> Decide:
+        """Send each row the model's best message, at most `share` of the rows that judge.
 
-        Raises
-        ------
-        UnknownName
-            When the model has no posterior for an arm.
-        InvalidInput
-            When the model was trained on other features.
+        One pass, and four more where predictions tie at the last that is sent; the survey must have counted the
+        model's predictions.
         """
-
-        def predicted(log: Logged) -> F64:
-            return predicted_effects(log, model, self._messages)
 
         def one_pass() -> Iterator[tuple[Logged, F64]]:
             for rows in self._judged_rows("volume"):
-                yield rows[0], predicted(rows[0])
+                yield rows[0], self._predicted(rows[0], model)
 
-        price = volume_price(lambda: ahead(one_pass()), int(share * survey.n_judged))
-        return lambda log: best_above(log, predicted(log), price)
+        volume = int(share * survey.n_judged)
+        price = volume_price(lambda: ahead(one_pass()), volume, survey.largest[name])
+        return lambda log: best_above(log, self._predicted(log, model), price)
 
     def judged(
         self, survey: Survey, lessons: Lessons, policies: Mapping[str, Decide | None]
@@ -187,6 +202,9 @@ class LogPasses:
                 yield JudgedChunk(log, targets, q_hat, *((others[0], q_hat) if others else ()))
 
         return ahead(chunks())
+
+    def _predicted(self, log: Logged, model: UpliftModel) -> F64:
+        return predicted_effects(log, model, self._messages)
 
     def _folds(self, log: Logged) -> NDArray[np.int64]:
         return fold_of(log.member_keys, self.spec.folds, self.spec.seed)
