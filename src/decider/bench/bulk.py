@@ -21,12 +21,14 @@ from decider.bench.chain import CHUNK, Chain
 from decider.bench.threads import together
 from decider.bench.w1 import write_w1
 from decider.config import load_config
-from decider.decision.request import RunRequest
+from decider.decision.request import Budget, RunRequest
 from decider.service.compose import Composition, compose
 
 TIME: Final = datetime(2026, 9, 1, 12, tzinfo=UTC)
 PER_MEMBER: Final = 0.7
 """Sends of a volume run, a member: half of what the lowest price would leave."""
+OF_CHANNELS: Final = {"email": 0.25, "push": 0.2, "sms": 0.1, "in_app": 0.15}
+"""The same, channel by channel."""
 OF_KERNELS: Final = 0.6
 MEMORY_GIB: Final = 2.0
 """What a run may hold beyond the mapped snapshot."""
@@ -42,17 +44,20 @@ class BulkRun(NamedTuple):
     """At the exact price of a volume, instead of one that is given."""
     defer: bool
     """Leave the propensities of Thompson's sets to replays."""
+    budgets: bool = False
+    """At the prices of four budgets, one for each channel."""
 
 
 RUNS: Final = (
     BulkRun("volume-deferred", volume=True, defer=True),
     BulkRun("price-deferred", volume=False, defer=True),
+    BulkRun("budgets-deferred", volume=False, defer=True, budgets=True),
     BulkRun("price-propensities", volume=False, defer=False),
 )
 
 
 def measure(effort: Effort) -> Iterator[Row]:
-    """Runs at a volume and at a price, with the propensities of Thompson's sets and without."""
+    """Runs at a volume, a price, and prices of budgets, with the propensities of Thompson's sets and without."""
     n_members = 400_000 if effort.short else 5_000_000
     with TemporaryDirectory() as folder:
         effort.report("writing members", 0, None)
@@ -90,7 +95,7 @@ def measure_bulk(
                 rates.append(run_rate(composition, run, f"bench-{run.name}-{time.time_ns()}"))
             memory = max(memory, held.most - held.before)
         shape = f"m{n_members}-k32-d32-t{n_threads}-{run.name}"
-        goal = OF_KERNELS if run.defer else None
+        goal = OF_KERNELS if run.defer and not run.budgets else None
         yield row_of("bulk", shape, median(rates[1:]), "members/s", "kernels", median(alone[1:]), goal)
         if memory:
             allowed = f"{MEMORY_GIB:.0f} GiB"
@@ -105,6 +110,11 @@ def run_rate(composition: Composition, run: BulkRun, request_id: str) -> float:
         decision_time_micros=int(TIME.timestamp()) * 1_000_000,
         defer_propensities=run.defer,
         volume=int(PER_MEMBER * n_members) if run.volume else None,
+        budgets=tuple(
+            Budget(channel=channel, messages=int(share * n_members)) for channel, share in OF_CHANNELS.items()
+        )
+        if run.budgets
+        else (),
     )
     began = time.perf_counter()
     n_decided = sum(
