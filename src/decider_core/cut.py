@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from decider_core.assemble import _admitted, _rate
+from decider_core.admission import is_admitted, rate_of
 from decider_core.caps import LARGEST, check_sets
 from decider_core.compile import F32, I16, U8, U64, kernel
 from decider_core.contracts import ContractError, check_array, check_number, check_range
@@ -217,7 +217,7 @@ def _priced_rates(sets: I16, gains: F32, where: U8, cost: F32, out: F32) -> int:
         for r in range(sets.shape[1]):
             k = sets[place, r]
             # Index -1 is the last candidate, whose rate is not kept.
-            out[i] = _rate(gains[place, r], cost[k])
+            out[i] = rate_of(gains[place, r], cost[k])
             i += (k >= 0) & (where[r] != 0)
     return i
 
@@ -239,7 +239,7 @@ def _cut_at_price(
             filled_here = place < packed.n_messages[r]
             if filled_here and where[r] != 0 and admitted[r] != 0:
                 below_cut = (tie_keys[r] | np.uint64(place)) < tie_cut
-                admitted[r] = _admitted(packed.gains[i], cost, price, below_cut)
+                admitted[r] = is_admitted(packed.gains[i], cost, price, below_cut)
             if filled_here and admitted[r] != 0:
                 cut.sets[place, r], cut.gains[place, r] = packed.sets[i], packed.gains[i]
                 cut.mean[place, r], cut.sd[place, r] = packed.mean[i], packed.sd[i]

@@ -49,7 +49,7 @@ def price_for_volume(
     Parameters
     ----------
     rates : f32[max_messages, n_members], or a sequence of such chunks
-        Gains per unit of cost along each member's path, from :func:`decider_core.assemble.gain_rates`; NaN
+        Gains per unit of cost along each member's path, from :func:`decider_core.admission.gain_rates`; NaN
         where the path has ended.
     tie_keys : u64[n_members], or a sequence of such chunks
         From :func:`decider_core.random.tie_keys`.

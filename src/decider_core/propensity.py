@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from decider_core.assemble import _charge, _rate
+from decider_core.admission import charge_of, rate_of
 from decider_core.caps import Terms, check_terms
 from decider_core.compile import F32, F64, I64, U8, inline, kernel
 from decider_core.contracts import check_finite
@@ -127,8 +127,8 @@ def _best_certain(r: int, mean: F32, sd: F32, reason: U8, terms: Terms) -> int:
     for k in range(len(mean)):
         if reason[k, r] == 0 and sd[k, r] == np.float32(0.0):
             delta = mean[k, r]
-            if _rate(delta, terms.cost[k]) > terms.price[k]:
-                net = delta - _charge(terms.cost[k], terms.price[k])
+            if rate_of(delta, terms.cost[k]) > terms.price[k]:
+                net = delta - charge_of(terms.cost[k], terms.price[k])
                 if net > best_net or (net == best_net and delta > mean[best, r]):
                     best, best_net = k, net
     return best

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from decider_core import random
-from decider_core.assemble import _assemble_lanes, _lanes, _set_terms
 from decider_core.caps import Caps, Terms, check_caps, check_fatigue, check_sets, check_terms
 from decider_core.choice import LANES
 from decider_core.compile import F32, I16, I32, U8, U64, fma, inline, kernel
 from decider_core.contracts import ContractError, check_array, check_output
 from decider_core.draws import fill_normals
+from decider_core.lanes import assemble_lanes, new_lanes, set_terms
 from decider_core.splitmix import member_state
 from decider_core.values import check_posterior
 
@@ -108,8 +108,8 @@ def _replayed_hits(
     # The lanes of assembly are draws of one member.
     n_candidates, n_members = mean.shape
     n_channels, n_topics = len(caps.room_channel), len(caps.room_topic)
-    lanes = _lanes(n_candidates, n_channels, n_topics)
-    level = _set_terms(terms, lanes)
+    lanes = new_lanes(n_candidates, n_channels, n_topics)
+    level = set_terms(terms, lanes)
     states = np.empty(LANES, np.uint64)
     drawn = np.empty((len(sets), LANES), np.int16)
     gains = np.empty((len(sets), LANES), np.float32)
@@ -133,7 +133,7 @@ def _replayed_hits(
                 lanes.room_channel[c] = caps.room_channel[c, r]
             for t in range(n_topics):
                 lanes.room_topic[t] = caps.room_topic[t, r]
-            _assemble_lanes(lanes, tight, themed, level, terms, caps, drawn[:, :n_lanes], gains[:, :n_lanes])
+            assemble_lanes(lanes, tight, themed, level, terms, caps, drawn[:, :n_lanes], gains[:, :n_lanes])
             for i in range(n_lanes):
                 hits[r] += _same_set(sets, r, drawn, i)
                 for place in range(len(held)):

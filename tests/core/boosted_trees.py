@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from decider_core.forest import ForestArrays
+from decider_core.trees import ForestArrays
 
 MISSING = {"None": 0, "Zero": 1, "NaN": 2}
 

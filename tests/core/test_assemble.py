@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from decider_core.assemble import Caps, _least_admitted, assemble, gain_rates
+from decider_core.admission import gain_rates, least_admitted
+from decider_core.assemble import Caps, assemble
 from decider_core.compile import INTERPRETED
 from decider_core.contracts import ContractError
 
@@ -206,7 +207,7 @@ EXTREME = [0.0, 1e-45, 1e-38, 0.1, 0.3, 1.0, 3.0, 1e20, 3.4e38]
 def test_least_admitted_is_the_least(cost, price, below_cut):
     """What mixed costs compare with stands exactly where the rounded rate begins to be admitted."""
     cost, price = np.float32(cost), np.float32(price)
-    least = _least_admitted(cost, price, below_cut)
+    least = least_admitted(cost, price, below_cut)
     largest = np.finfo(np.float32).max
 
     def admitted(delta):

@@ -2,7 +2,8 @@ import naive_budgets as naive
 import numpy as np
 import pytest
 
-from decider_core.assemble import Caps, assemble, gain_rates
+from decider_core.admission import gain_rates
+from decider_core.assemble import Caps, assemble
 from decider_core.budgets import Outcome, outcome_of, price_for_budgets
 from decider_core.compile import INTERPRETED
 from decider_core.contracts import ContractError

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from decider_core.assemble import assemble, gain_rates
+from decider_core.admission import gain_rates
+from decider_core.assemble import assemble
 from decider_core.contracts import ContractError
 from decider_core.cut import Packed, cut_at_price, filled, priced_rates, spread
 from tests.core.test_assemble import INTERPRETED, instance

@@ -6,7 +6,8 @@ from boosted_trees import arrays_of_trees, random_trees, trees_of_dump
 
 from decider_core.compile import INTERPRETED
 from decider_core.contracts import ContractError
-from decider_core.forest import forest_leaves, forest_scores, pack_forest
+from decider_core.forest import forest_leaves, forest_scores
+from decider_core.trees import pack_forest
 
 N_FEATURES = 5
 SPECIAL = np.array(

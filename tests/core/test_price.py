@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from decider_core import price as core_price
-from decider_core.assemble import Caps, assemble, gain_rates
+from decider_core.admission import gain_rates
+from decider_core.assemble import Caps, assemble
 from decider_core.compile import INTERPRETED
 from decider_core.contracts import ContractError
 from decider_core.price import Price, RateHistogram, price_by_search, price_for_volume

@@ -17,7 +17,8 @@ from decider.bench.case import Case, Effort, Row, row_of
 from decider.bench.comparison import Baseline, Comparison
 from decider.bench.threads import together
 from decider.models.trees import trees_of_dump
-from decider_core.forest import PackedForest, forest_leaves, forest_scores, pack_forest
+from decider_core.forest import forest_leaves, forest_scores
+from decider_core.trees import PackedForest, pack_forest
 
 N_FEATURES: Final = 32
 N_TREES: Final = 200

@@ -14,7 +14,8 @@ from scipy.sparse import csr_array, vstack
 from decider.bench.case import Case, Effort, Row, row_of
 from decider.bench.comparison import Baseline, Comparison
 from decider.bench.timing import median_seconds
-from decider_core.assemble import assemble, gain_rates
+from decider_core.admission import gain_rates
+from decider_core.assemble import assemble
 from decider_core.budgets import Outcome, outcome_of, price_for_budgets
 from decider_core.caps import Caps
 from decider_core.price import price_for_volume

@@ -20,7 +20,7 @@ from decider.decision.parts import BoundPolicy, Parts
 from decider.decision.pricing import RunPrice, priced_by_volume
 from decider.decision.result import STRATA, ResultChunk
 from decider.errors import Unavailable
-from decider_core.assemble import gain_rates
+from decider_core.admission import gain_rates
 from decider_core.cut import Packed, cut_at_price, filled, priced_rates, spread
 from decider_core.explore import EXPLOIT, EXPLORE
 from decider_core.price import RateHistogram, tied_keys

@@ -13,7 +13,7 @@ from decider.decision.parts import BoundPolicy, Parts
 from decider.decision.stages import Question
 from decider.decision.steps import decide
 from decider.errors import InvalidInput
-from decider_core.assemble import gain_rates
+from decider_core.admission import gain_rates
 from decider_core.explore import EXPLOIT
 from decider_core.price import RateHistogram, price_by_search, price_in_passes, tied_keys
 from decider_core.random import tie_keys

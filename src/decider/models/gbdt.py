@@ -17,7 +17,8 @@ from decider.models.on_raw import OnRaw
 from decider.models.trees import trees_of_dump
 from decider_core.contracts import ContractError
 from decider_core.features import leaf_columns
-from decider_core.forest import ForestArrays, PackedForest, forest_leaves, pack_forest
+from decider_core.forest import forest_leaves
+from decider_core.trees import ForestArrays, PackedForest, pack_forest
 
 MOST_LEAVES: Final = 256
 """Of all trees together: a posterior has the square of that many numbers."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from decider.errors import InvalidInput
 from decider_core.compile import F64
-from decider_core.forest import MISSING_NAN, MISSING_NONE, MISSING_ZERO, ForestArrays
+from decider_core.trees import MISSING_NAN, MISSING_NONE, MISSING_ZERO, ForestArrays
 
 _MISSING: Final = {"None": MISSING_NONE, "Zero": MISSING_ZERO, "NaN": MISSING_NAN}
 

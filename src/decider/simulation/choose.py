@@ -25,7 +25,8 @@ from decider.simulation.state import State
 from decider.simulation.truth import true_effects, true_fatigue
 from decider.simulation.world import Epoch
 from decider_core import explore, values
-from decider_core.assemble import Caps, assemble, gain_rates
+from decider_core.admission import gain_rates
+from decider_core.assemble import Caps, assemble
 from decider_core.price import price_for_volume
 from decider_core.random import DRAW, REPLAY, pair_uniforms, stream_key, tie_keys
 from decider_core.score import fatigue, posterior_moments
