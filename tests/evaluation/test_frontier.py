@@ -5,7 +5,7 @@ import pytest
 from small_logs import level, simulated, small
 
 from decider.errors import InvalidInput
-from decider.evaluation import policy_value
+from decider.evaluation import FrontierSpec, JudgedChunk, MemberCount, frontier_in_passes, policy_value
 from decider.evaluation.frontier import frontier
 
 TENTHS = tuple(i / 10 for i in range(11))
@@ -69,6 +69,33 @@ def test_opt_outs_stand_beside_the_reward_and_lower_the_volume():
     assert last.harm_band.low < 0.05 < last.harm_band.high
     dear = frontier(true_tau(log), log, level(log.x), harm_rate=20.0, **options)
     assert dear.recommended.point.volume < found.recommended.point.volume
+
+
+@pytest.mark.parametrize("cuts", [[1], [500, 501, 1700]])
+def test_in_chunks_it_is_what_it_is_in_memory(cuts):
+    log = simulated(7, n=2000, rows_per_member=2, member_sd=0.5)
+    harm = replace(log, reward=np.abs(log.reward), reward_name="left")
+    # Predictions of one decimal tie in hundreds of rows.
+    tau, q_hat = true_tau(log).round(1), 0.5 * level(log.x)
+    options = {"exchange_rate": 0.3, "harm_rate": 0.1, "today": 0.4, "n_resamples": 200, "seed": 3}
+    whole = frontier(tau, log, q_hat, harm=harm, q_harm=2 * q_hat, **options)
+    places = np.split(np.arange(2000), cuts)
+
+    def passes():
+        for rows in places:
+            models = (lambda _, rows=rows: q_hat[rows]), (lambda _, rows=rows: 2 * q_hat[rows])
+            yield JudgedChunk(log.rows(rows), {}, models[0], harm.rows(rows), models[1]), tau[rows]
+
+    found = frontier_in_passes(passes, FrontierSpec(**options), MemberCount.of(log.member_keys))
+    for comp, ref in zip((*found.points, found.today), (*whole.points, whole.today), strict=True):
+        assert comp[:2] == ref[:2]
+        assert comp[2:4] == pytest.approx(ref[2:4], rel=1e-9, abs=1e-12)
+        # A band's resamples are exact to 1e-6 of their standard deviation.
+        assert comp.band == pytest.approx(ref.band, abs=1e-5)
+        assert comp.harm == pytest.approx(ref.harm, rel=1e-9, abs=1e-12)
+        assert comp.harm_band == pytest.approx(ref.harm_band, abs=1e-5)
+    assert found.recommended.net == pytest.approx(whole.recommended.net, rel=1e-9)
+    assert found.recommended.volumes == whole.recommended.volumes
 
 
 def test_what_the_log_cannot_tell_is_refused():

@@ -16,14 +16,15 @@ from decider.cli.judging import (
     OptOuts,
     Resamples,
     RewardName,
-    judging,
+    judging_spec,
     models_named,
     tell_of_seen_rows,
 )
-from decider.cli.options import ConfigPath, ModelsPath, Seed, TrainShare, examples
-from decider.cli.output import Machine, emit, facts, table
+from decider.cli.options import ConfigPath, ModelsPath, Seed, TrainShare, examples, pairs
+from decider.cli.output import Machine, emit, facts, progress, table
 from decider.errors import InvalidInput
-from decider.evaluation import Frontier, FrontierPoint, frontier
+from decider.evaluation import Frontier, FrontierPoint, FrontierSpec, frontier_in_passes
+from decider.learning import LogPasses
 
 EXAMPLES = examples(
     "decider frontier feedback --reward visit --model visits",
@@ -60,29 +61,21 @@ def command(
     found = loaded[model]
     if found.outcome != "incrementality":
         raise InvalidInput.of("model", "must predict incrementality: its numbers are prices", found.outcome)
-    judge = judging(feedback, reward, half, share, seed, folds, message)
-    harm, q_harm = judge.other_reward(opt_outs) if opt_outs else (None, None)
-    rows = judge.rows
-    seen = tell_of_seen_rows(judge.spec, loaded, machine)[model]
-    curve = frontier(
-        judge.predicted(found),
-        rows,
-        judge.q_hat,
-        harm=harm,
-        q_harm=q_harm,
-        exchange_rate=exchange_rate,
-        harm_rate=opt_out_rate,
-        today=today,
-        n_resamples=resamples,
-        seed=seed,
-    )
+    spec = judging_spec(reward, half, share, seed, folds)
+    asked = FrontierSpec(exchange_rate, opt_out_rate, today, n_resamples=resamples, seed=seed)
+    with progress(machine) as advance:
+        log = LogPasses.open(feedback, spec, pairs("message", message or []), opt_outs, advance)
+        seen = tell_of_seen_rows(spec, loaded, machine)[model]
+        survey = log.survey()
+        lessons = log.lessons(survey)
+        curve = frontier_in_passes(lambda: log.ranked(survey, lessons, found), asked, survey.judged)
     recommended = curve.recommended
     payload = {
         "feedback": str(feedback),
         "reward": reward,
         "opt_outs": opt_outs,
         "half": half.value,
-        "rows_judged": rows.n_rows,
+        "rows_judged": survey.n_judged,
         "model": {"name": model, "version": found.version, "learnt_from_judged_rows": seen},
         "refused": curve.refused or None,
         "points": [point._asdict() for point in curve.points],
@@ -97,7 +90,7 @@ def command(
             "volumes_not_told_apart": recommended.volumes,
         },
     }
-    emit(payload, machine, *_drawn(curve, reward, rows.n_rows, opt_outs))
+    emit(payload, machine, *_drawn(curve, reward, survey.n_judged, opt_outs))
 
 
 def _drawn(curve: Frontier, reward: str, n_rows: int, opt_outs: str | None) -> list[Any]:

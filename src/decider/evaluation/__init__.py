@@ -5,7 +5,13 @@ from decider.evaluation.constraints import volume_and_cost
 from decider.evaluation.effects import ArmEffect, AverageEffects, arm_effects, average_effects
 from decider.evaluation.estimates import JudgedPolicy, PolicyEstimates
 from decider.evaluation.estimators import ESTIMATORS
-from decider.evaluation.frontier import Frontier, FrontierPoint, frontier
+from decider.evaluation.frontier import (
+    Frontier,
+    FrontierPoint,
+    FrontierSpec,
+    frontier,
+    frontier_in_passes,
+)
 from decider.evaluation.intervals import Estimate, Interval
 from decider.evaluation.judge import judge_policies, judge_policy
 from decider.evaluation.logged import Logged
@@ -33,6 +39,7 @@ __all__ = [
     "FeedbackTable",
     "Frontier",
     "FrontierPoint",
+    "FrontierSpec",
     "Interval",
     "JudgeSpec",
     "JudgedChunk",
@@ -52,6 +59,7 @@ __all__ = [
     "average_effects",
     "check_propensities",
     "frontier",
+    "frontier_in_passes",
     "judge_policies",
     "judge_policy",
     "judge_uplift",

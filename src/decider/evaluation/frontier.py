@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from decider.errors import InvalidInput
-from decider.evaluation.intervals import LEVEL, Interval, clustered_error
+from decider.evaluation.frontier_sums import GAIN, HARM, ROWS, FrontierSums, Lines
+from decider.evaluation.intervals import Interval
 from decider.evaluation.logged import Logged
-from decider.evaluation.propensities import sample_ratio
-from decider.evaluation.support import Limits, support_of
+from decider.evaluation.members import MemberCount
+from decider.evaluation.passes import JudgedChunk
+from decider.evaluation.propensities import CheckSums, ratio_of
+from decider.evaluation.ranks import Ranked, find_cuts, first_volumes
+from decider.evaluation.support import Limits, SupportSums
 from decider.evaluation.uplift import effect_scores
 from decider_core.random import TIE, stream_key, uniforms
-from decider_core.resample import resample_sums
 
 F64 = NDArray[np.float64]
 
@@ -155,94 +159,151 @@ def frontier(
     .. [1] Montiel Olea, Plagborg-Moller, "Simultaneous confidence bands: theory, implementation, and an
            application to SVARs", J. Appl. Econometrics 34, 2019 (sup-t bands).
     """
-    _check(tau, log, harm, shares, n_resamples)
-    limits = limits or Limits()
-    why = _refusal(log, limits)
+    _check(tau, log, harm)
+    models = [None if q is None else lambda _, q=q: q for q in (q_hat, q_harm)]
+    chunk = JudgedChunk(log, {}, models[0], harm, models[1])
+    spec = FrontierSpec(exchange_rate, harm_rate, today, shares, n_resamples, seed, limits or Limits())
+    return frontier_in_passes(lambda: [(chunk, tau)], spec, MemberCount.of(log.member_keys))
+
+
+@dataclass(frozen=True)
+class FrontierSpec:
+    """What is asked of a frontier; see :func:`frontier`, which has the same parameters."""
+
+    exchange_rate: float | None = None
+    harm_rate: float = 0.0
+    today: float | None = None
+    shares: tuple[float, ...] = SHARES
+    n_resamples: int = 1000
+    seed: int = 0
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        shares = self.shares
+        if not shares or list(shares) != sorted(set(shares)) or shares[0] < 0 or shares[-1] > 1:
+            raise InvalidInput.of("shares", "must rise within [0, 1]", list(shares))
+        if self.n_resamples < 100:
+            raise InvalidInput.of("resamples", "must be 100 or more for a band", self.n_resamples)
+
+
+def frontier_in_passes(
+    passes: Callable[[], Iterable[tuple[JudgedChunk, F64]]], spec: FrontierSpec, members: MemberCount
+) -> Frontier:
+    """Estimate what every price would earn, as :func:`frontier` does, on rows in chunks.
+
+    Parameters
+    ----------
+    passes
+        Goes through the rows, which need no targets, and their predictions: three times, and once more where
+        predictions tie at a volume.
+    spec
+        What is asked.
+    members
+        The members of all rows, counted before.
+
+    Notes
+    -----
+    Keeps 4 bytes a row, the predictions, until the volumes' ends are found.
+    """
+    n_rows, n_above, why = _look(passes, spec, members)
     if why:
         return Frontier((), refused=why)
-    messages = np.array([code for code in range(log.n_arms) if code != log.control])
-    best = messages[tau[:, messages].argmax(axis=1)]
-    rows = np.arange(log.n_rows)
-    predicted = tau[rows, best]
-    ties = uniforms(stream_key(seed, TIE, 0, _ORDER), log.member_keys)
-    order = np.lexsort((ties, -predicted))
-    volumes = [min(log.n_rows, round(share * log.n_rows)) for share in shares]
-    if today is not None:
-        volumes.append(int((predicted > today).sum()))
-    sent = np.zeros((len(volumes), log.n_rows))
-    for line, volume in zip(sent, volumes, strict=True):
-        line[order[:volume]] = 1.0
-    gains = sent * effect_scores(log, q_hat)[rows, best]
-    reward = _banded(gains, log.member_keys, n_resamples, seed)
-    hurts = None if harm is None else sent * effect_scores(harm, q_harm)[rows, best]
-    banded_harm = None if hurts is None else _banded(hurts, log.member_keys, n_resamples, seed)
+
+    def ranked() -> Iterator[Ranked]:
+        for chunk, tau in passes():
+            yield _ranked(chunk.log, tau, spec.seed)[1]
+
+    volumes = [min(n_rows, round(share * n_rows)) for share in spec.shares]
+    if spec.today is not None:
+        volumes.append(n_above)
+    rising = sorted(set(volumes))
+    places = np.array([rising.index(volume) for volume in volumes])
+    cuts = find_cuts(lambda: ranked(), rising)
+    sums, first_row, has_harm = FrontierSums(members, len(rising), spec.n_resamples, spec.seed), 0, False
+    for chunk, tau in passes():
+        best, order = _ranked(chunk.log, tau, spec.seed)
+        rows = np.arange(chunk.log.n_rows)
+        columns = np.zeros((3, chunk.log.n_rows))
+        columns[ROWS] = 1.0
+        columns[GAIN] = effect_scores(chunk.log, chunk.q_hat)[rows, best]
+        if chunk.harm is not None:
+            has_harm = True
+            columns[HARM] = effect_scores(chunk.harm, chunk.q_harm)[rows, best]
+        sums.add(columns, first_volumes(cuts, order, first_row), chunk.log.member_keys)
+        first_row += chunk.log.n_rows
+    lines = sums.lines()
+    reward = lines.banded(np.array([0.0, 1.0, 0.0]), places)
+    harm = lines.banded(np.array([0.0, 0.0, 1.0]), places) if has_harm else None
     points = tuple(
         FrontierPoint(
-            volume / log.n_rows,
-            float(predicted[order[volume - 1]]) if volume else None,
+            volume / n_rows,
+            cuts[place].last,
             *reward[j],
-            *(() if banded_harm is None else (banded_harm[j][0], banded_harm[j][2])),
+            *(() if harm is None else (harm[j].mean, harm[j].band)),
         )
-        for j, volume in enumerate(volumes)
+        for j, (volume, place) in enumerate(zip(volumes, places.tolist(), strict=True))
     )
-    on_grid = points[: len(shares)]
+    on_grid = points[: len(spec.shares)]
     recommended = None
-    if exchange_rate is not None:
-        net = gains[: len(shares)] - exchange_rate * sent[: len(shares)]
-        if hurts is not None:
-            net -= harm_rate * hurts[: len(shares)]
-        recommended = _recommend(net, on_grid, log.member_keys, n_resamples, seed)
-    return Frontier(on_grid, recommended, points[-1] if today is not None else None)
+    if spec.exchange_rate is not None:
+        weights = np.array([-spec.exchange_rate, 1.0, -spec.harm_rate])
+        recommended = _recommend(lines, weights, places[: len(spec.shares)], on_grid)
+    return Frontier(on_grid, recommended, points[-1] if spec.today is not None else None)
 
 
 def _recommend(
-    net: F64, points: tuple[FrontierPoint, ...], keys: NDArray[np.uint64], n_resamples: int, seed: int
+    lines: Lines, weights: F64, places: NDArray[np.int64], points: tuple[FrontierPoint, ...]
 ) -> Recommendation:
-    means = net.mean(axis=1)
-    best = int(means.argmax())
-    behind = _banded(net[best] - net, keys, n_resamples, seed)
+    net = [each.mean for each in lines.banded(weights, places)]
+    best = int(np.argmax(net))
+    behind = lines.banded(weights, places, less=int(places[best]))
     alike = [point.volume for point, (_, _, band) in zip(points, behind, strict=True) if band.low <= 0.0]
-    return Recommendation(points[best], float(means[best]), Interval(min(alike), max(alike)))
+    return Recommendation(points[best], net[best], Interval(min(alike), max(alike)))
 
 
-def _banded(
-    columns: F64, keys: NDArray[np.uint64], n_resamples: int, seed: int
-) -> list[tuple[float, float, Interval]]:
-    sums = resample_sums(columns, keys, n_resamples, seed)
-    means = sums.totals / sums.n_rows
-    errors = np.array([clustered_error(line - mean, keys) for line, mean in zip(columns, means, strict=True)])
-    moved = errors > 0
-    furthest = 0.0
-    if moved.any():
-        distance = np.abs(sums.resampled[moved] / sums.counts - means[moved, None]) / errors[moved, None]
-        furthest = float(np.quantile(distance.max(axis=0), LEVEL))
-    return [
-        (float(mean), float(error), Interval(float(mean - furthest * error), float(mean + furthest * error)))
-        for mean, error in zip(means, errors, strict=True)
-    ]
+def _ranked(log: Logged, tau: F64, seed: int) -> tuple[NDArray[np.int64], Ranked]:
+    """Each row's best message, and its place among all rows."""
+    messages = np.array([code for code in range(log.n_arms) if code != log.control])
+    best = messages[tau[:, messages].argmax(axis=1)]
+    ties = uniforms(stream_key(seed, TIE, 0, _ORDER), log.member_keys)
+    return best, Ranked(tau[np.arange(log.n_rows), best], ties)
 
 
-def _refusal(log: Logged, limits: Limits) -> str:
-    ratio = sample_ratio(log)
-    if ratio < limits.sample_ratio:
-        return f"the arms do not come as often as their propensities say (p = {ratio:.1e})"
-    for code, arm in enumerate(log.arms):
-        target = np.zeros((log.n_rows, log.n_arms))
-        target[:, code] = 1.0
-        why = support_of(target, log).refusal(limits)
+def _look(
+    passes: Callable[[], Iterable[tuple[JudgedChunk, F64]]], spec: FrontierSpec, members: MemberCount
+) -> tuple[int, int, str]:
+    """Count rows, and those above today's price; and say why there is no frontier, or ""."""
+    checks: CheckSums | None = None
+    supports: list[SupportSums] = []
+    arms: Sequence[str] = ()
+    n_rows = n_above = 0
+    for chunk, tau in passes():
+        log = chunk.log
+        if checks is None:
+            arms, checks = log.arms, CheckSums(log.arms, members)
+            supports = [SupportSums(members) for _ in arms]
+        checks.add(log)
+        for code, support in enumerate(supports):
+            target = np.zeros((log.n_rows, log.n_arms))
+            target[:, code] = 1.0
+            support.add(target, log.propensity, log.arm, log.member_keys)
+        n_rows += log.n_rows
+        if spec.today is not None:
+            n_above += int((_ranked(log, tau, spec.seed)[1].values > spec.today).sum())
+    ratio = 1.0 if checks is None else ratio_of(checks.checks())
+    if ratio < spec.limits.sample_ratio:
+        return n_rows, n_above, f"the arms do not come as often as their propensities say (p = {ratio:.1e})"
+    for arm, support in zip(arms, supports, strict=True):
+        why = support.found().refusal(spec.limits)
         if why:
-            return f"arm {arm!r}: {why}"
-    return ""
+            return n_rows, n_above, f"arm {arm!r}: {why}"
+    return n_rows, n_above, ""
 
 
-def _check(tau: F64, log: Logged, harm: Logged | None, shares: tuple[float, ...], n_resamples: int) -> None:
+def _check(tau: F64, log: Logged, harm: Logged | None) -> None:
     if tau.dtype != np.float64 or tau.shape != (log.n_rows, log.n_arms) or not np.isfinite(tau).all():
         rule = f"must be finite float64 of shape ({log.n_rows}, {log.n_arms})"
         raise InvalidInput.of("tau", rule, f"{tau.dtype} of shape {tau.shape}")
-    if not shares or list(shares) != sorted(set(shares)) or shares[0] < 0 or shares[-1] > 1:
-        raise InvalidInput.of("shares", "must rise within [0, 1]", list(shares))
-    if n_resamples < 100:
-        raise InvalidInput.of("resamples", "must be 100 or more for a band", n_resamples)
     if harm is not None and not (
         np.array_equal(harm.arm, log.arm) and np.array_equal(harm.member_keys, log.member_keys)
     ):

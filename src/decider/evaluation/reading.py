@@ -112,7 +112,7 @@ class LogLayout(NamedTuple):
     @property
     def columns(self) -> list[str]:
         """The columns to read."""
-        rewards = [f"y:{reward}" for reward in self.rewards]
+        rewards = [f"y:{reward}" for reward in dict.fromkeys(self.rewards)]
         return ["member_id", "arm", "propensity", *rewards, *self._chances, *self._features]
 
     def logged(self, frame: pl.DataFrame, first_row: int) -> tuple[Logged, ...]:

@@ -165,8 +165,12 @@ class LogPasses:
         for logs in ahead(self._chunks("reward model")):
             effects.add(logs[0])
             checks.add(logs[0])
-            for log in self._judging(logs) or ():
-                sums[log.reward_name].add(log, survey.feature_map.apply(log.x), self._folds(log))
+            rows = self._judging(logs)
+            if rows is None:
+                continue
+            z, fold = survey.feature_map.apply(rows[0].x), self._folds(rows[0])
+            for name, log in {log.reward_name: log for log in rows}.items():
+                sums[name].add(log, z, fold)
         with one_thread():
             models = {name: each.models(self.arms) for name, each in sums.items()}
         return Lessons(effects.effects(), checks.checks(), models)
@@ -190,11 +194,7 @@ class LogPasses:
         self, survey: Survey, lessons: Lessons, policies: Mapping[str, Decide | None]
     ) -> Iterator[JudgedChunk]:
         """Go through the rows that judge, with what policies would do there; None is one that sends nothing."""
-
-        def q_hat(log: Logged) -> F64:
-            with one_thread():
-                models = lessons.models[log.reward_name]
-                return models.predict(survey.feature_map.apply(log.x), self._folds(log))
+        q_hat = self._model(survey, lessons)
 
         def chunks() -> Iterator[JudgedChunk]:
             for log, *others in self._judged_rows("judging"):
@@ -202,6 +202,27 @@ class LogPasses:
                 yield JudgedChunk(log, targets, q_hat, *((others[0], q_hat) if others else ()))
 
         return ahead(chunks())
+
+    def ranked(
+        self, survey: Survey, lessons: Lessons, model: UpliftModel
+    ) -> Iterator[tuple[JudgedChunk, F64]]:
+        """Go through the rows that judge, with what a model predicts of every arm."""
+        q_hat = self._model(survey, lessons)
+
+        def chunks() -> Iterator[tuple[JudgedChunk, F64]]:
+            for log, *others in self._judged_rows("frontier"):
+                chunk = JudgedChunk(log, {}, q_hat, *((others[0], q_hat) if others else ()))
+                yield chunk, self._predicted(log, model)
+
+        return ahead(chunks())
+
+    def _model(self, survey: Survey, lessons: Lessons) -> Callable[[Logged], F64]:
+        def q_hat(log: Logged) -> F64:
+            with one_thread():
+                models = lessons.models[log.reward_name]
+                return models.predict(survey.feature_map.apply(log.x), self._folds(log))
+
+        return q_hat
 
     def _predicted(self, log: Logged, model: UpliftModel) -> F64:
         return predicted_effects(log, model, self._messages)
