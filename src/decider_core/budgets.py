@@ -101,7 +101,7 @@ def price_for_budgets(
     for turn in range(max_rounds):
         exceeded = np.flatnonzero(outcome.spend > budgets)
         if not exceeded.size:
-            return _certified(*_lowered(outcome_at, theta, outcome, budgets, start), budgets, float(start))
+            return certified(*_lowered(outcome_at, theta, outcome, budgets, start), budgets, float(start))
         for b in exceeded:
             if outcome.spend[b] > budgets[b]:
                 # Two budgets that ask for the same members would outbid each other by the last bit for ever:
@@ -112,6 +112,26 @@ def price_for_budgets(
                 precision = 1 << min(late, 23)
                 theta, outcome = _raised(outcome_at, theta, reach, budgets, int(b), goal, precision)
     raise ContractError(f"prices must settle within {max_rounds} rounds, got {theta} still rising")
+
+
+def certified(theta: F32, outcome: Outcome, budgets: F64, floor: float = 0.0) -> BudgetPrices:
+    """Return prices with their certificate.
+
+    Parameters
+    ----------
+    theta : f32[n_budgets]
+        Not below the floor.
+    outcome
+        What goes out at them; of messages worth exactly their price, any may.
+    budgets, floor
+        As of :func:`price_for_budgets`.
+    """
+    # A budget whose price is the floor binds nobody, and may be infinite.
+    rise = theta.astype(np.float64) - floor
+    unused = np.multiply(rise, budgets - outcome.spend, out=np.zeros(budgets.size), where=rise > 0)
+    value = outcome.gain - floor * float(outcome.spend.sum())
+    bound = value + float(unused.sum())
+    return BudgetPrices(theta, outcome, bound, (bound - value) / bound if bound > 0 else 0.0)
 
 
 def outcome_of(sets: I16, gains: F32, cost: F32, budget: I32, n_budgets: int) -> Outcome:
@@ -214,16 +234,6 @@ def _tried(outcome_at: Callable[[F32], Outcome], theta: F32, b: int, ordered: in
     tried = theta.copy()
     tried[b] = _from_ordered(ordered)
     return tried, outcome_at(tried)
-
-
-def _certified(theta: F32, outcome: Outcome, budgets: F64, floor: float) -> BudgetPrices:
-    # A budget whose price is the floor binds nobody, and may be infinite.
-    prices = theta.astype(np.float64)
-    rise = prices - floor
-    unused = np.multiply(rise, budgets - outcome.spend, out=np.zeros(budgets.size), where=rise > 0)
-    value = outcome.gain - floor * float(outcome.spend.sum())
-    bound = value + float(unused.sum())
-    return BudgetPrices(theta, outcome, bound, (bound - value) / bound if bound > 0 else 0.0)
 
 
 @kernel

@@ -22,13 +22,14 @@ from numpy.typing import NDArray
 
 from decider.decision import sizes
 from decider.decision.asking import Members
+from decider.decision.charged import Charge, Lanes
 from decider.decision.charges import Charges
-from decider.decision.held import Block, Held, Weighed, added, weigh
+from decider.decision.held import Held, Weighed, added, weigh
 from decider.decision.pricing import RunPrice
 from decider.errors import InvalidInput, Violation
 from decider.logbook.schema import Certificate, RunBudget
 from decider_core.assemble import Caps
-from decider_core.budgets import Outcome, price_for_budgets
+from decider_core.budgets import BudgetPrices, Outcome, certified, price_for_budgets
 from decider_core.counts import SentGains, count_gains
 from decider_core.random import tie_keys
 from decider_core.settled import settled
@@ -39,6 +40,9 @@ TIMES = 16
 """As many members are in the next one, and in the one after that, as long as it is a quarter of all at most."""
 STANDARD_ERRORS = 4.0
 """How far to either side the exact prices are looked for."""
+
+_KEYS = 2**60
+"""Tie keys there are: the multiples of 16 below 2^64."""
 
 Prices = NDArray[np.float32]
 T = TypeVar("T")
@@ -79,13 +83,38 @@ def price_budgets(members: Members, budgets: list[RunBudget], floor: float) -> B
     with closing(_Between(members, charges, near)) as everybody:
         _refuse_below_drawn(charges, amounts, everybody.drawn)
         found = price_for_budgets(everybody.outcome_at, amounts, near=everybody.near)
+        cuts = np.zeros(amounts.size, np.uint64)
+        # Draws hardly ever tie, and their propensities are those of the price alone.
+        if members.asking.bound.policy.kind != "thompson":
+            cuts, outcome = _cut_ties(everybody, found, amounts)
+            found = certified(found.theta, outcome, amounts)
         drawn = everybody.drawn
-    prices = found.theta.tolist()
+    each = zip(budgets, found.theta.tolist(), cuts.tolist(), strict=True)
     return Budgeted(
-        RunPrice(np.float32(floor), np.uint64(0), int(drawn.sum()), charges.at(found.theta)),
-        [msgspec.structs.replace(budget, price=price) for budget, price in zip(budgets, prices, strict=True)],
+        RunPrice(np.float32(floor), np.uint64(0), int(drawn.sum()), charges.at(found.theta, cuts)),
+        [msgspec.structs.replace(budget, price=price, tie_cut=cut) for budget, price, cut in each],
         Certificate(found.bound, found.gap),
     )
+
+
+def _cut_ties(
+    everybody: _Between, found: BudgetPrices, amounts: NDArray[np.float64]
+) -> tuple[NDArray[np.uint64], Outcome]:
+    """Let messages worth exactly their price go out to as many members as the budgets allow, one after the other."""
+    cuts, outcome = np.zeros(amounts.size, np.uint64), found.outcome
+    for b in np.flatnonzero(found.theta > 0).tolist():
+        # First all who tie; then bisection, until the budget is used up.
+        low, high, middle = 0, _KEYS + 1, _KEYS
+        while outcome.spend[b] < amounts[b] and high - low > 1:
+            tried = cuts.copy()
+            tried[b] = min(middle << 4, 2**64 - 1)
+            sent = everybody.outcome_at(found.theta, tried)
+            if (sent.spend <= amounts).all():
+                cuts, outcome, low = tried, sent, middle
+            else:
+                high = middle
+            middle = (low + high) // 2
+    return cuts, outcome
 
 
 def _sizes(n_members: int) -> list[int]:
@@ -102,8 +131,9 @@ def rehearse() -> None:
     nothing, room = np.zeros(1, np.float32), np.ones(1, np.int16)
     place = np.zeros(1, np.int32)
     caps = Caps(place, place, room, room[None], room[None], 1)
-    block = Block(np.ones((1, 1), np.float32), np.zeros((1, 1), np.uint8), nothing, 0.0, caps)
-    sets, gains = block.sets_at(nothing)
+    keys = np.zeros(1, np.uint64)
+    block = Lanes(np.ones((1, 1), np.float32), np.zeros((1, 1), np.uint8), nothing, 0.0, keys, caps)
+    sets, gains = block.sets_at(Charge(nothing, keys))
     settled(sets, block.value, block.reason, block.fatigue, 0.0, nothing, nothing, place, caps)
     count_gains(sets, gains, np.zeros(1))
 
@@ -113,9 +143,6 @@ class _Near(NamedTuple):
 
     low: Prices
     high: Prices
-
-    def holds(self, prices: Prices) -> bool:
-        return bool(((prices >= self.low) & (prices <= self.high)).all())
 
     def widened(self, prices: Prices) -> _Near:
         """Ten times as wide where the prices lie outside, as far as it goes where it is wide already."""
@@ -152,20 +179,28 @@ class _Between:
             self._held.close()
             raise
 
-    def outcome_at(self, prices: Prices) -> Outcome:
-        """What goes out at some prices, what is drawn at random included in what is spent."""
-        if self.near is not None and not self.near.holds(prices):
-            self.near = self.near.widened(prices)
+    def outcome_at(self, prices: Prices, cuts: NDArray[np.uint64] | None = None) -> Outcome:
+        """What goes out at some prices and tie cuts, what is drawn at random included in what is spent."""
+        charges, charge = self.charges, self.charges.at(prices, cuts)
+        if self.near is not None and not self._holds(charge, self.near):
+            below = prices if cuts is None else np.where(cuts > 0, prices * np.float32(0.999), prices)
+            self.near = self.near.widened(below).widened(prices)
+            if not self._holds(charge, self.near):
+                self.near = _Near(np.zeros_like(prices), np.full_like(prices, np.inf))
             self._held.close()
             self._held = Held(self._members.directory)
             self._go_through()
-        charges = self.charges
-        found = self._held.counts_at(charges.at(prices), charges.less, self._members.pool)
+        found = self._held.counts_at(charge, charges.less, self._members.pool)
         sent = self.drawn + self._same.per_candidate + found.per_candidate
         return Outcome(charges.spent(sent), self._same.net + found.net)
 
     def close(self) -> None:
         self._held.close()
+
+    def _holds(self, charge: Charge, near: _Near) -> bool:
+        """Whether a charge lies in a range for everybody, on either side of the cuts."""
+        low, high = self.charges.at(near.low).worth, self.charges.at(near.high).worth
+        return bool(((charge.of(np.uint64(0)) >= low) & (charge.worth <= high)).all())
 
     def _go_through(self) -> None:
         """Value everybody once."""
@@ -183,7 +218,7 @@ class _Between:
 
 class _SortedOut(NamedTuple):
     same: SentGains
-    left: Block
+    left: Lanes
     drawn: NDArray[np.int64]
     n_members: int
 
@@ -197,7 +232,7 @@ def _sorted_out(weighed: Weighed, charges: Charges, near: _Near | None) -> _Sort
     sets, gains = block.sets_at(low)
     same = settled(
         sets, block.value, block.reason, block.fatigue, block.same_topic_penalty,
-        low, high, charges.alike, block.caps,
+        low.worth, high.worth, charges.alike, block.caps,
     )  # fmt: skip
     left = np.flatnonzero(same == 0)
     sets[:, left] = -1

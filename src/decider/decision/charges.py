@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decider.catalog import Catalog
+from decider.decision.charged import Charge
 from decider.decision.request import RunRequest
 from decider.errors import InvalidInput, UnknownName, Violation
 from decider.logbook.schema import RunBudget
@@ -94,8 +95,8 @@ class Charges:
         kinds = np.stack([self.payer, self.unit, self.less], axis=1)
         return np.unique(kinds, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int32)
 
-    def at(self, prices: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Charge of each candidate, [K], at prices [n_budgets]: it never falls as a price rises.
+    def at(self, prices: NDArray[np.float32], cuts: NDArray[np.uint64] | None = None) -> Charge:
+        """The charge at prices [n_budgets], which never falls as a price rises; and at tie cuts, else at none.
 
         Added up in float64 and rounded once: so it is the same wherever it is computed.
         """
@@ -103,7 +104,12 @@ class Charges:
         charge = self.less + np.multiply(
             of_budget, self.unit, out=np.zeros(self.unit.size), where=self.unit > 0
         )
-        return np.asarray(charge, np.float32)
+        of_payer = np.zeros(len(self.budgets) + 1, np.uint64)
+        if cuts is not None:
+            of_payer[:-1] = cuts
+        worth, own = charge.astype(np.float32), self.less.astype(np.float32)
+        # What is worth no more than the run's own price asks never goes out.
+        return Charge(worth, np.where(worth > own, of_payer[self.payer], np.uint64(0)))
 
     def spent(self, per_candidate: NDArray[np.int64]) -> NDArray[np.float64]:
         """What sends take from each budget, [n_budgets], by how many there are of each candidate."""
@@ -112,10 +118,11 @@ class Charges:
         return np.bincount(self.payer[paid], taken, len(self.budgets)).astype(np.float64)
 
 
-def charge_of(catalog: Catalog, theta: float, budgets: Sequence[RunBudget]) -> NDArray[np.float32] | None:
-    """What each message must be worth at the prices of budgets, [K]; none where there are no budgets."""
+def charge_of(catalog: Catalog, theta: float, budgets: Sequence[RunBudget]) -> Charge | None:
+    """What messages must be worth at the prices of budgets; none where there are no budgets."""
     if not budgets:
         return None
     prices = [budget.price for budget in budgets]
     assert None not in prices
-    return Charges(catalog, theta, budgets).at(np.array(prices, np.float32))
+    cuts = np.array([budget.tie_cut for budget in budgets], np.uint64)
+    return Charges(catalog, theta, budgets).at(np.array(prices, np.float32), cuts)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from decider.decision.parts import Parts
 from decider.decision.replay import replay, same_decision
 from decider.decision.result import Decision, Explanation, TraceEntry
@@ -11,6 +14,7 @@ from decider.logbook.schema import DecisionRecord
 from decider_core.assemble import Caps
 from decider_core.explore import EXPLORE, HOLDOUT
 from decider_core.history import LiveSends
+from decider_core.random import tie_keys
 
 
 def explain_record(parts: Parts, sends: LiveSends, record: DecisionRecord) -> Explanation:
@@ -51,14 +55,23 @@ def _binding(
         return "drawn"
     index_of = question.parts.catalog.index_of
     chosen = [index_of[entry.candidate] for entry in record.messages]
+    worth = _worth(question)
     eligible = (entry for entry in trace if entry.reason == "eligible" and entry.place < 0)
     wanted = [(entry.gain_after_set or 0.0, index_of[entry.candidate]) for entry in eligible]
-    for gain, k in sorted(wanted, key=lambda each: question.charged(each[1]) - each[0]):
-        if gain <= question.charged(k):
+    for gain, k in sorted(wanted, key=lambda each: float(worth[each[1]]) - each[0]):
+        if gain <= worth[k]:
             return "price"
         if cap := _cap_reached(decided.permitted.caps, k, chosen):
             return cap
     return "price" if wanted else "no_candidate"
+
+
+def _worth(question: Question) -> NDArray[np.float64]:
+    """What a message must be worth more than to be sent to the one member that is asked about."""
+    if question.charge is None:
+        return question.prices.astype(np.float64) * question.costs.astype(np.float64)
+    policy, keys = question.bound.policy, question.parts.snapshot.keys[question.rows]
+    return question.charge.of(tie_keys(policy.seed, question.epoch, keys)[0]).astype(np.float64)
 
 
 def _cap_reached(caps: Caps, candidate: int, chosen: list[int]) -> str:

@@ -12,58 +12,23 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from decider.decision.propensities import lanes
+from decider.decision.charged import Charge, Lanes
 from decider.decision.stages import Question
 from decider.decision.steps import describe, estimate, explore, gather, permit
 from decider.errors import Unavailable
-from decider_core.assemble import Caps, assemble
 from decider_core.counts import SentGains, count_gains, count_sets
 from decider_core.explore import EXPLOIT
+from decider_core.random import tie_keys
 
 _ALIGNED = 64
 _LEAST_LANES = 4_096
 """Members of a block at least, but for the last: below it a call costs more than its work."""
 
 
-class Block(NamedTuple):
-    """n members whose sets prices decide."""
-
-    value: NDArray[np.float32]
-    """[K, n]"""
-    reason: NDArray[np.uint8]
-    """[K, n]"""
-    fatigue: NDArray[np.float32]
-    """[n]"""
-    same_topic_penalty: float
-    caps: Caps
-
-    @property
-    def n_members(self) -> int:
-        """Members of the block."""
-        return int(self.fatigue.size)
-
-    def of(self, places: NDArray[np.intp]) -> Block:
-        """Some of the members."""
-        return Block(
-            np.ascontiguousarray(self.value[:, places]),
-            np.ascontiguousarray(self.reason[:, places]),
-            self.fatigue[places],
-            self.same_topic_penalty,
-            lanes(self.caps, places),
-        )
-
-    def sets_at(self, charge: NDArray[np.float32]) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
-        """Message sets and gains where each candidate must be worth its charge, [K]: as decisions have them."""
-        each, untied = np.ones(charge.size, np.float32), np.zeros(self.n_members, np.uint64)
-        return assemble(
-            self.value, self.reason, self.fatigue, self.same_topic_penalty, each, charge, 0, untied, self.caps
-        )
-
-
 class Weighed(NamedTuple):
     """A chunk of members, valued."""
 
-    block: Block
+    block: Lanes
     """Those whose sets prices decide."""
     drawn: NDArray[np.int64]
     """[K] sends to the others, drawn at random: no price changes them."""
@@ -78,9 +43,9 @@ def weigh(question: Question) -> Weighed:
     estimated = estimate(question, describe(question, gathered, permitted))
     explored = explore(question, gathered, permitted, estimated)
     priced = (explored.stratum == EXPLOIT) & ~explored.drawn
-    block = Block(
-        explored.value, permitted.reason, estimated.fatigue, question.same_topic_penalty, permitted.caps
-    )
+    ties = tie_keys(question.bound.policy.seed, question.epoch, gathered.keys)
+    penalty = question.same_topic_penalty
+    block = Lanes(explored.value, permitted.reason, estimated.fatigue, penalty, ties, permitted.caps)
     if not priced.all():
         block = block.of(np.flatnonzero(priced))
     sets = np.where(explored.drawn, explored.sets, np.int16(-1))
@@ -90,22 +55,22 @@ def weigh(question: Question) -> Weighed:
 
 
 class Held:
-    """Blocks in a file without a name, mapped into memory once they are all there.
+    """Members in a file without a name, mapped into memory once they are all there.
 
     Parameters
     ----------
     directory
-        Where the file lies: 5 bytes a member and candidate, and some 20 a member.
+        Where the file lies: 5 bytes a member and candidate, and some 30 a member.
     """
 
     def __init__(self, directory: Path) -> None:
         self._file = tempfile.TemporaryFile(dir=directory, buffering=0)  # noqa: SIM115 - closed by `close`
-        self._waiting: list[Block] = []
-        self._layout: list[tuple[int, Block]] = []
+        self._waiting: list[Lanes] = []
+        self._layout: list[tuple[int, Lanes]] = []
         self._end = 0
-        self._blocks: list[Block] = []
+        self._blocks: list[Lanes] = []
 
-    def add(self, block: Block) -> None:
+    def add(self, block: Lanes) -> None:
         """Keep members; small blocks are put together.
 
         Raises
@@ -128,12 +93,10 @@ class Held:
             mapped = mmap.mmap(self._file.fileno(), self._end, access=mmap.ACCESS_READ)
             self._blocks = [_mapped(mapped, at, form) for at, form in self._layout]
 
-    def counts_at(
-        self, charge: NDArray[np.float32], less: NDArray[np.float64], pool: ThreadPoolExecutor
-    ) -> SentGains:
-        """What goes out to all of them where each candidate must be worth its charge, gains less `less`."""
+    def counts_at(self, charge: Charge, less: NDArray[np.float64], pool: ThreadPoolExecutor) -> SentGains:
+        """What goes out to all of them at a charge, gains less `less`."""
 
-        def of_block(block: Block) -> SentGains:
+        def of_block(block: Lanes) -> SentGains:
             return count_gains(*block.sets_at(charge), less)
 
         return added(pool.map(of_block, self._blocks), less.size)
@@ -143,7 +106,7 @@ class Held:
         self._blocks.clear()
         self._file.close()
 
-    def _write(self, block: Block) -> None:
+    def _write(self, block: Lanes) -> None:
         at = self._end
         try:
             for array in _arrays(block):
@@ -167,25 +130,25 @@ def added(parts: Iterable[SentGains], n_candidates: int) -> SentGains:
     return SentGains(per_candidate, net)
 
 
-def _arrays(block: Block) -> tuple[NDArray[Any], ...]:
-    caps = block.caps
-    return block.value, block.reason, block.fatigue, caps.room_member, caps.room_channel, caps.room_topic
+def _arrays(block: Lanes) -> tuple[NDArray[Any], ...]:
+    rooms = block.caps.room_member, block.caps.room_channel, block.caps.room_topic
+    return block.value, block.reason, block.fatigue, block.ties, *rooms
 
 
-def _with_arrays(block: Block, arrays: list[NDArray[Any]]) -> Block:
-    value, reason, fatigue, of_member, of_channel, of_topic = arrays
+def _with_arrays(block: Lanes, arrays: list[NDArray[Any]]) -> Lanes:
+    value, reason, fatigue, ties, of_member, of_channel, of_topic = arrays
     caps = block.caps._replace(room_member=of_member, room_channel=of_channel, room_topic=of_topic)
-    return Block(value, reason, fatigue, block.same_topic_penalty, caps)
+    return Lanes(value, reason, fatigue, block.same_topic_penalty, ties, caps)
 
 
-def _emptied(block: Block) -> Block:
+def _emptied(block: Lanes) -> Lanes:
     """Shapes and types alone: no memory stands behind the arrays."""
     return _with_arrays(
         block, [np.broadcast_to(array.dtype.type(0), array.shape) for array in _arrays(block)]
     )
 
 
-def _mapped(mapped: mmap.mmap, at: int, form: Block) -> Block:
+def _mapped(mapped: mmap.mmap, at: int, form: Lanes) -> Lanes:
     arrays = []
     for array in _arrays(form):
         n_bytes = array.size * array.dtype.itemsize
@@ -194,7 +157,7 @@ def _mapped(mapped: mmap.mmap, at: int, form: Block) -> Block:
     return _with_arrays(form, arrays)
 
 
-def _joined(blocks: list[Block]) -> Block:
+def _joined(blocks: list[Lanes]) -> Lanes:
     if len(blocks) == 1:
         return _with_arrays(blocks[0], [np.ascontiguousarray(array) for array in _arrays(blocks[0])])
     columns = zip(*map(_arrays, blocks), strict=True)

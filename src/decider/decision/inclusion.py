@@ -8,7 +8,8 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from decider.decision.propensities import lanes, replayed_propensity
+from decider.decision.charged import caps_of
+from decider.decision.propensities import replayed_propensity
 from decider.decision.stages import Decided, Question
 from decider_core.explore import EXPLOIT, HOLDOUT, explore_propensity
 
@@ -89,7 +90,7 @@ def _added_up(question: Question, decided: Decided, lane: int) -> NDArray[np.flo
         question.bound.count_shares,
         question.parts.catalog.weight,
         np.ascontiguousarray(decided.permitted.reason[:, same_member]),
-        lanes(decided.permitted.caps, same_member),
+        caps_of(decided.permitted.caps, same_member),
     )
     n_candidates = question.parts.catalog.n_candidates
     return np.array([chances[(sets == k).any(axis=0)].sum() for k in range(n_candidates)])

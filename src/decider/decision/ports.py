@@ -177,7 +177,7 @@ class Log(Protocol):
         theta: float,
         tie_cut: int,
         cells: Sequence[tuple[float, int]] = (),
-        budgets: Sequence[float] = (),
+        budgets: Sequence[tuple[float, int]] = (),
         certificate: Certificate | None = None,
     ) -> None: ...
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from decider.decision.charged import Charge
 from decider.decision.parts import BoundPolicy, Parts
 from decider.decision.stages import Question
 from decider.decision.steps import decide
@@ -28,8 +29,8 @@ class RunPrice(NamedTuple):
     """Gains exactly at the price are admitted up to this key."""
     n_drawn: int
     """Sends of drawn sets (explore stratum), which no price changes."""
-    charge: NDArray[np.float32] | None = None
-    """[K] what each message must be worth, where the run has budgets; none: `theta` for each unit of its cost."""
+    charge: Charge | None = None
+    """What messages must be worth, where the run has budgets; none: `theta` for each unit of their cost."""
 
     @classmethod
     def at(cls, theta: float) -> RunPrice:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from decider.decision.charged import caps_of
 from decider.decision.stages import Estimated, Explored, Gathered, Permitted, Question
-from decider_core.assemble import Caps
 from decider_core.explore import EXPLOIT, EXPLORE, explore_propensity
 from decider_core.propensity import replayed_hits, single_choice
 
@@ -42,7 +42,7 @@ def propensities(
     ):  # nine of ten members exploit: of a few it is often all, and nothing is copied
         here = slice(None)
     chosen = np.ascontiguousarray(sets[:, here])
-    caps = permitted.caps if isinstance(here, slice) else lanes(permitted.caps, exploit)
+    caps = permitted.caps if isinstance(here, slice) else caps_of(permitted.caps, exploit)
     allowed = Permitted(np.ascontiguousarray(permitted.reason[:, here]), caps)
     if policy.kind == "epsilon_greedy":
         propensity[exploit] = _mixture(question, allowed, chosen, greedy[:, exploit])
@@ -84,15 +84,6 @@ def replayed_propensity(hits: NDArray[np.int32], n_draws: int) -> NDArray[np.flo
     So it is never zero, and consistent as the draws grow. Hits and draws are logged, for other choices.
     """
     return (hits.astype(np.float64) + 1.0) / (n_draws + 1.0)
-
-
-def lanes(caps: Caps, members: NDArray[np.int64]) -> Caps:
-    """The caps of some members of a chunk, or of one member several times."""
-    return caps._replace(
-        room_member=caps.room_member[members],
-        room_channel=np.ascontiguousarray(caps.room_channel[:, members]),
-        room_topic=np.ascontiguousarray(caps.room_topic[:, members]),
-    )
 
 
 def _deferred(question: Question) -> bool:

@@ -157,6 +157,8 @@ class SpentBudget:
     amount: float
     price: float | None
     """What a message must be worth beyond the run's own price, per unit; none while it is not found."""
+    tie_cut: int
+    """Messages worth exactly that go out to members whose tie key is below."""
     spent: float
     """Never more than the amount, what was drawn at random included."""
 

@@ -238,7 +238,7 @@ class Run:
         budgets = list(found.budgets)
         bound, gap = found.certificate or (None, None)
         if not self._request.dry_run:
-            of_budgets = [budget.price for budget in budgets if budget.price is not None]
+            of_budgets = [(each.price, each.tie_cut) for each in budgets if each.price is not None]
             self._desk.log.set_price(self.run_id, theta, tie_cut, prices, of_budgets, found.certificate)
         cells = [
             msgspec.structs.replace(cell, theta=cell_theta, tie_cut=cell_cut)

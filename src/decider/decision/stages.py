@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from decider.decision.charged import Charge
 from decider.decision.overrides import Overrides
 from decider.decision.parts import BoundPolicy, Parts
 from decider_core.assemble import Caps
@@ -46,14 +47,14 @@ class Question:
     """[n] decision time of each member, for its history; all live and quiet as at `time_micros`."""
     with_inclusion: bool = False
     """Whether replays also count how often each chosen message comes out."""
-    charge: NDArray[np.float32] | None = None
-    """[K] what each message must be worth where the run has budgets; none: `theta` for each unit of its cost."""
+    charge: Charge | None = None
+    """What messages must be worth where the run has budgets; none: `theta` for each unit of their cost."""
 
     @cached_property
     def costs(self) -> NDArray[np.float32]:
         """[K] what each candidate's price is per unit of: its cost, or where there is a charge the message."""
         if self.charge is not None:
-            return np.ones(self.charge.size, np.float32)
+            return np.ones(self.charge.worth.size, np.float32)
         costs: NDArray[np.float32] = self.parts.catalog.cost
         return costs
 
@@ -61,12 +62,8 @@ class Question:
     def prices(self) -> NDArray[np.float32]:
         """[K] price of each candidate, per unit of `costs`."""
         if self.charge is not None:
-            return self.charge
+            return self.charge.worth
         return np.full(self.parts.catalog.n_candidates, self.theta, np.float32)
-
-    def charged(self, candidate: int) -> float:
-        """What a message must be worth."""
-        return float(self.prices[candidate]) * float(self.costs[candidate])
 
     @property
     def same_topic_penalty(self) -> float:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decider.catalog import live, quiet
+from decider.decision.charged import Lanes
 from decider.decision.overrides import Overrides
 from decider.decision.propensities import propensities
 from decider.decision.stages import (
@@ -152,10 +153,14 @@ def assemble(
     """Step 6: the greedy set under price and caps, or the one that was drawn; each with its propensity."""
     catalog, penalty = question.parts.catalog, question.same_topic_penalty
     ties = tie_keys(question.bound.policy.seed, question.epoch, gathered.keys)
-    greedy, gains = assemble_sets(
-        explored.value, permitted.reason, estimated.fatigue, penalty,
-        question.costs, question.prices, int(question.tie_cut), ties, permitted.caps,
-    )  # fmt: skip
+    lanes = Lanes(explored.value, permitted.reason, estimated.fatigue, penalty, ties, permitted.caps)
+    if question.charge is not None:
+        greedy, gains = lanes.sets_at(question.charge)
+    else:
+        greedy, gains = assemble_sets(
+            lanes.value, lanes.reason, lanes.fatigue, penalty,
+            question.costs, question.prices, int(question.tie_cut), ties, lanes.caps,
+        )  # fmt: skip
     sets, held_out = greedy.copy(), explored.stratum == core_explore.HOLDOUT
     if explored.drawn.any() or held_out.any():
         put_drawn(

@@ -68,6 +68,6 @@ class Tally:
         charges = Charges(self._catalog, record.theta or 0.0, record.budgets)
         spent = charges.spent(self._per_candidate).tolist()
         return tuple(
-            SpentBudget(budget.channel, budget.unit, budget.amount, budget.price, amount)
+            SpentBudget(budget.channel, budget.unit, budget.amount, budget.price, budget.tie_cut, amount)
             for budget, amount in zip(record.budgets, spent, strict=True)
         )

@@ -106,7 +106,7 @@ class BulkRuns:
         theta: float,
         tie_cut: int,
         cells: Sequence[tuple[float, int]] = (),
-        budgets: Sequence[float] = (),
+        budgets: Sequence[tuple[float, int]] = (),
         certificate: Certificate | None = None,
     ) -> None:
         """Set a run's price, and that of each of its cells or budgets; the same again changes nothing.
@@ -118,7 +118,7 @@ class BulkRuns:
         errors.InvalidInput
             A price is NaN, or `tie_cut` is not an unsigned 64-bit integer.
         """
-        for price, cut in ((theta, tie_cut), *cells, *((price, 0) for price in budgets)):
+        for price, cut in ((theta, tie_cut), *cells, *budgets):
             if math.isnan(price):
                 raise errors.InvalidInput.of("theta", "must be a number", price)
             if not 0 <= cut < 2**64:
@@ -134,8 +134,8 @@ class BulkRuns:
             if len(budgets) != len(run.budgets):
                 raise errors.InvalidInput.of("budgets", f"must be {len(run.budgets)} prices", len(budgets))
             paid = [
-                msgspec.structs.replace(budget, price=price)
-                for budget, price in zip(run.budgets, budgets, strict=True)
+                msgspec.structs.replace(budget, price=price, tie_cut=cut)
+                for budget, (price, cut) in zip(run.budgets, budgets, strict=True)
             ]
             bound, gap = (None, None) if certificate is None else certificate
             changed = msgspec.structs.replace(

@@ -54,6 +54,8 @@ class RunBudget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     price: float | None = None
     """What a message must be worth beyond the run's own price, per unit of the amount; None until
     :meth:`Logbook.set_price`."""
+    tie_cut: int = 0
+    """Unsigned 64-bit; messages worth exactly that go out to members whose tie key is below."""
 
 
 class Certificate(NamedTuple):

@@ -252,7 +252,7 @@ class Logbook:
         theta: float,
         tie_cut: int,
         cells: Sequence[tuple[float, int]] = (),
-        budgets: Sequence[float] = (),
+        budgets: Sequence[tuple[float, int]] = (),
         certificate: Certificate | None = None,
     ) -> None:
         """Set the prices of a run, once; see :meth:`BulkRuns.set_price`."""

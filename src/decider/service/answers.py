@@ -221,7 +221,7 @@ def _priced(budget: RunBudget | SpentBudget, spent: float | None = None) -> budg
         message.messages = int(budget.amount)
     else:
         message.cost = budget.amount
-    return budget_pb2.PricedBudget(budget=message, price=budget.price, spent=spent)
+    return budget_pb2.PricedBudget(budget=message, price=budget.price, spent=spent, tie_cut=budget.tie_cut)
 
 
 def _chosen(entry: SetEntry) -> decision_pb2.ChosenMessage:

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x64\x65\x63ider/v1/budget.proto\x12\ndecider.v1\"G\n\x06\x42udget\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\t\x12\x12\n\x08messages\x18\x02 \x01(\x03H\x00\x12\x0e\n\x04\x63ost\x18\x03 \x01(\x01H\x00\x42\x08\n\x06\x61mount\".\n\x07\x42udgets\x12#\n\x07\x62udgets\x18\x01 \x03(\x0b\x32\x12.decider.v1.Budget\"_\n\x0cPricedBudget\x12\"\n\x06\x62udget\x18\x01 \x01(\x0b\x32\x12.decider.v1.Budget\x12\r\n\x05price\x18\x02 \x01(\x01\x12\x12\n\x05spent\x18\x03 \x01(\x01H\x00\x88\x01\x01\x42\x08\n\x06_spentb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x64\x65\x63ider/v1/budget.proto\x12\ndecider.v1\"G\n\x06\x42udget\x12\x0f\n\x07\x63hannel\x18\x01 \x01(\t\x12\x12\n\x08messages\x18\x02 \x01(\x03H\x00\x12\x0e\n\x04\x63ost\x18\x03 \x01(\x01H\x00\x42\x08\n\x06\x61mount\".\n\x07\x42udgets\x12#\n\x07\x62udgets\x18\x01 \x03(\x0b\x32\x12.decider.v1.Budget\"p\n\x0cPricedBudget\x12\"\n\x06\x62udget\x18\x01 \x01(\x0b\x32\x12.decider.v1.Budget\x12\r\n\x05price\x18\x02 \x01(\x01\x12\x12\n\x05spent\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x0f\n\x07tie_cut\x18\x04 \x01(\x04\x42\x08\n\x06_spentb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,5 +36,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BUDGETS']._serialized_start=112
   _globals['_BUDGETS']._serialized_end=158
   _globals['_PRICEDBUDGET']._serialized_start=160
-  _globals['_PRICEDBUDGET']._serialized_end=255
+  _globals['_PRICEDBUDGET']._serialized_end=272
 # @@protoc_insertion_point(module_scope)

@@ -77,6 +77,7 @@ class PricedBudget(google.protobuf.message.Message):
     BUDGET_FIELD_NUMBER: builtins.int
     PRICE_FIELD_NUMBER: builtins.int
     SPENT_FIELD_NUMBER: builtins.int
+    TIE_CUT_FIELD_NUMBER: builtins.int
     price: builtins.float
     """What a message must be worth beyond the run's price of its cost: reward per
     message, or per unit of cost where that is what the budget counts. 0 where
@@ -85,6 +86,10 @@ class PricedBudget(google.protobuf.message.Message):
     spent: builtins.float
     """What went of it, in its unit, never more than its amount: sends drawn at
     random included. Only in a summary.
+    """
+    tie_cut: builtins.int
+    """Messages worth exactly that go out to members with a tie key below this one,
+    so that as much of the budget is used as can be.
     """
     @property
     def budget(self) -> global___Budget:
@@ -96,9 +101,10 @@ class PricedBudget(google.protobuf.message.Message):
         budget: global___Budget | None = ...,
         price: builtins.float = ...,
         spent: builtins.float | None = ...,
+        tie_cut: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_spent", b"_spent", "budget", b"budget", "spent", b"spent"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_spent", b"_spent", "budget", b"budget", "price", b"price", "spent", b"spent"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_spent", b"_spent", "budget", b"budget", "price", b"price", "spent", b"spent", "tie_cut", b"tie_cut"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_spent", b"_spent"]) -> typing.Literal["spent"] | None: ...
 
 global___PricedBudget = PricedBudget
