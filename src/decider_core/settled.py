@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
 from decider_core.caps import LARGEST, Caps, check_caps, check_fatigue, check_sets
 from decider_core.compile import F32, I16, I32, U8, inline, kernel
 from decider_core.contracts import check_array, check_number, check_range
+
+_TILE: Final = 128
+"""Members that are looked at together: a candidate's values are read in a row."""
 
 
 def settled(
@@ -77,18 +82,56 @@ def _settled(
     caps: Caps,
     found: U8,
 ) -> None:
-    for r in range(sets.shape[1]):
-        found[r] = 1
+    n_members = sets.shape[1]
+    least, drop = np.empty(_TILE, np.float32), np.empty(_TILE, np.float32)
+    chosen, suspects = np.empty(_TILE, np.int32), np.empty(_TILE, np.int32)
+    for first in range(0, n_members, _TILE):
+        width = min(_TILE, n_members - first)
+        found[first : first + width] = 1
         for place in range(len(sets)):
-            c = sets[place, r]
-            if c < 0:
+            n_held = 0
+            for i in range(width):
+                r = first + i
+                c = sets[place, r]
+                least[i], drop[i], chosen[i], suspects[i] = np.float32(np.inf), np.float32(0.0), -1, 0
+                if c < 0 or found[r] == 0:
+                    continue
+                gain = _gain(value, fatigue, penalty, caps.topic, sets, place, c, r)
+                if gain > high[c]:
+                    least[i], drop[i] = gain - high[c], fatigue[r] * np.float32(place)
+                    chosen[i] = alike[c]
+                    n_held += 1
+                else:
+                    found[r] = 0
+            if n_held == 0:
                 break
-            gain = _gain(value, fatigue, penalty, caps.topic, sets, place, c, r)
-            if not gain > high[c] or _beaten(
-                gain - high[c], value, reason, fatigue, penalty, low, alike, caps, sets, place, r
-            ):
-                found[r] = 0
-                break
+            for k in range(len(value)):
+                _suspect(
+                    value[k, first : first + width], reason[k, first : first + width], low[k], alike[k],
+                    least, drop, chosen, suspects,
+                )  # fmt: skip
+            for i in range(width):
+                if suspects[i] > 0 and _beaten(
+                    least[i], value, reason, fatigue, penalty, low, alike, caps, sets, place, first + i
+                ):
+                    found[first + i] = 0
+
+
+@inline
+def _suspect(
+    value: F32,
+    reason: U8,
+    low: np.float32,
+    alike: np.int32,
+    least: F32,
+    drop: F32,
+    chosen: I32,
+    suspects: I32,
+) -> None:
+    # Who might beat what stands, whatever the room and topics: most have none, and are found out in vectors.
+    for i in range(len(value)):
+        most = value[i] - drop[i]
+        suspects[i] += (reason[i] == 0) & (alike != chosen[i]) & (most > low) & (most - low >= least[i])
 
 
 @inline

@@ -225,18 +225,21 @@ class _SortedOut(NamedTuple):
 
 def _sorted_out(weighed: Weighed, charges: Charges, near: _Near | None) -> _SortedOut:
     """Count whose set is the same at all prices in the range; the others are left."""
-    block, drawn, n_members = weighed
+    lanes, priced, drawn = weighed
     if near is None:
-        return _SortedOut(SentGains(np.zeros_like(drawn), 0.0), block, drawn, n_members)
+        everybody = lanes.of(np.flatnonzero(priced))
+        return _SortedOut(SentGains(np.zeros_like(drawn), 0.0), everybody, drawn, lanes.n_members)
     low, high = charges.at(near.low), charges.at(near.high)
-    sets, gains = block.sets_at(low)
+    sets, gains = lanes.sets_at(low)
+    # Nothing is to be looked at, nor counted, of those whose set no price decides.
+    sets[:, ~priced] = -1
     same = settled(
-        sets, block.value, block.reason, block.fatigue, block.same_topic_penalty,
-        low.worth, high.worth, charges.alike, block.caps,
+        sets, lanes.value, lanes.reason, lanes.fatigue, lanes.same_topic_penalty,
+        low.worth, high.worth, charges.alike, lanes.caps,
     )  # fmt: skip
     left = np.flatnonzero(same == 0)
     sets[:, left] = -1
-    return _SortedOut(count_gains(sets, gains, charges.less), block.of(left), drawn, n_members)
+    return _SortedOut(count_gains(sets, gains, charges.less), lanes.of(left), drawn, lanes.n_members)
 
 
 def _near(some: _Between, amounts: NDArray[np.float64]) -> _Near:

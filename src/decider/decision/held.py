@@ -28,12 +28,11 @@ _LEAST_LANES = 4_096
 class Weighed(NamedTuple):
     """A chunk of members, valued."""
 
-    block: Lanes
-    """Those whose sets prices decide."""
+    lanes: Lanes
+    priced: NDArray[np.bool_]
+    """[n] whose sets prices decide; the others' are drawn at random, or they are held out."""
     drawn: NDArray[np.int64]
-    """[K] sends to the others, drawn at random: no price changes them."""
-    n_members: int
-    """All of the chunk."""
+    """[K] sends that were drawn: no price changes them."""
 
 
 def weigh(question: Question) -> Weighed:
@@ -45,13 +44,11 @@ def weigh(question: Question) -> Weighed:
     priced = (explored.stratum == EXPLOIT) & ~explored.drawn
     ties = tie_keys(question.bound.policy.seed, question.epoch, gathered.keys)
     penalty = question.same_topic_penalty
-    block = Lanes(explored.value, permitted.reason, estimated.fatigue, penalty, ties, permitted.caps)
-    if not priced.all():
-        block = block.of(np.flatnonzero(priced))
+    lanes = Lanes(explored.value, permitted.reason, estimated.fatigue, penalty, ties, permitted.caps)
     sets = np.where(explored.drawn, explored.sets, np.int16(-1))
     n_candidates = question.parts.catalog.n_candidates
     counts = count_sets(sets, np.zeros(priced.size, np.uint8), n_candidates, 1)
-    return Weighed(block, counts.per_candidate, int(priced.size))
+    return Weighed(lanes, priced, counts.per_candidate)
 
 
 class Held:
