@@ -60,4 +60,7 @@ def _line(epoch: Epoch) -> str:
     sends = "decided before" if epoch.sends is None else f"{epoch.sends:,} sends"
     learned = f"{epoch.n_closed} epochs closed, {epoch.n_rows:,} drawn sets"
     ended = f"published {epoch.published}" if epoch.published else f"the old model stays: {epoch.refused}"
+    if epoch.better_by is not None and epoch.better_by_interval is not None:
+        low, high = epoch.better_by_interval
+        learned += f"; {epoch.better_by:+.4g} [{low:+.4g}, {high:+.4g}] a member against the old model"
     return f"epoch {epoch.epoch}: {sends}; {learned}; {ended}"

@@ -43,6 +43,8 @@ class Remade:
     keys: NDArray[np.uint64]
     """[n]"""
     permitted: Permitted
+    charge: NDArray[np.float32]
+    """[K] what a message that is not drawn has to be worth: price times cost."""
 
 
 def remade(parts: Parts, run: RunRecord, frame: pl.DataFrame, sends: LiveSends) -> Iterator[Remade]:
@@ -73,4 +75,5 @@ def remade(parts: Parts, run: RunRecord, frame: pl.DataFrame, sends: LiveSends) 
             features=gathered.features,
             keys=gathered.keys,
             permitted=permit(question, gathered),
+            charge=question.prices * question.costs,
         )

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from decider.catalog import Catalog
-from decider.decision.engine import Engine
-from decider.decision.remade import Remade
 from decider.errors import InvalidInput
 from decider.learning.inclusion import Inclusion, explore_inclusion, simulated_inclusion
 from decider.learning.r_learner import SetPosterior, r_learner, set_model
 from decider.learning.set_sums import SetSums
 from decider.learning.sets import SetRows
-from decider.logbook.attribution import RewardSpec, attribute
+from decider.loop.outcomes import Drawn, Outcomes
 from decider.models import FeatureMap, UpliftModel
-from decider_core.caps import Caps
-from decider_core.explore import EXPLORE
+from decider_core.random import FOLD, stream_key, uniforms
 
 DRAWS = 512
 """Draws that tell what a set drawn under caps that bind was expected to hold; it is one of them."""
@@ -36,44 +32,47 @@ class Learner:
     keep
         Share that still counts an epoch later.
     reward
-        What came of a decision.
+        Name of what came of a decision.
     """
 
-    def __init__(self, feature_map: FeatureMap, keep: float, reward: RewardSpec) -> None:
-        self._map, self._keep, self._reward = feature_map, keep, reward
+    def __init__(self, feature_map: FeatureMap, keep: float, reward: str) -> None:
+        self.feature_map = feature_map
+        self._keep, self._reward = keep, reward
         self._sums: SetSums | None = None
+        self._before: SetSums | None = None
+        """All but the latest outcomes, as they count now."""
+        self._latest: list[SetSums | None] = [None, None]
+        """Those, by half of the members."""
+        self._catalog: Catalog | None = None
+        """The last one that was met."""
         self._types: dict[str, str] = {}
         self.n_rows = 0
 
-    def add(self, engine: Engine, run_ids: Sequence[str], now_micros: int, until_sequence: int) -> None:
-        """Take runs in whose windows are closed, in their order; what came of them is read once.
-
-        Parameters
-        ----------
-        engine
-            Reads the log, and makes what was permitted again.
-        run_ids
-            The runs, one an epoch.
-        now_micros
-            By when the windows are closed.
-        until_sequence
-            Events that the log took in after this entry came too late.
+    def add(self, outcomes: Outcomes) -> None:
+        """Take outcomes in, epoch after epoch.
 
         Raises
         ------
         InvalidInput
             When a window is open, or the catalog lacks a candidate that was learned of.
         """
-        events = _events(engine, run_ids, until_sequence)
-        for run_id in run_ids:
-            if self._sums is not None:
-                self._sums.forget(self._keep)
-            for remade in engine.remade(run_id):
-                rewards = self._rewards(run_id, remade, events, now_micros)
-                drawn = np.flatnonzero(remade.stratum == EXPLORE)
-                if drawn.size:
-                    self._sums_for(remade.catalog).add(self._rows(remade, drawn, rewards[drawn]))
-                    self.n_rows += drawn.size
+        before = self._sums
+        latest: list[SetSums | None] = [None, None]
+        for run_id in outcomes.run_ids:
+            for sums in (before, *latest):
+                if sums is not None:
+                    sums.forget(self._keep)
+            for drawn in outcomes.drawn(run_id):
+                self._catalog = drawn.catalog
+                self._types |= {candidate.id: candidate.type for candidate in drawn.catalog.candidates}
+                rows = self._rows(drawn)
+                for half, mine in enumerate(halves(drawn.keys)):
+                    if mine.any():
+                        latest[half] = sums = self._fitting(latest[half])
+                        sums.add(rows.rows(mine))
+                self.n_rows += drawn.n_members
+        self._before, self._latest = before, latest
+        self._sums = self._together(before, *latest)
 
     def posterior(self) -> SetPosterior:
         """What all of it says.
@@ -83,80 +82,67 @@ class Learner:
         InvalidInput
             When there are too few rows, or the reward does not vary.
         """
-        if self._sums is None:
-            raise InvalidInput.of("rows", "must be at least one: no decision was drawn at random", 0)
-        return r_learner(self._sums, self._types)
+        return self._learned(self._sums)
 
     def model(self, posterior: SetPosterior, name: str) -> UpliftModel:
         """The posterior as it is published."""
-        return set_model(posterior, self._map, name=name, reward=self._reward.name)
+        return set_model(posterior, self.feature_map, name=name, reward=self._reward)
 
-    def _rewards(
-        self, run_id: str, remade: Remade, events: pl.DataFrame, now_micros: int
-    ) -> NDArray[np.float64]:
-        n = remade.ordinals.size
-        ids = pl.Series([f"{run_id}-{ordinal}" for ordinal in remade.ordinals.tolist()])
-        if not events.height:
-            return np.zeros(n)
-        decisions = pl.DataFrame(
-            {
-                "decision_id": ids,
-                "member_id": remade.member_ids,
-                "decision_time_micros": pl.Series(np.full(n, remade.time_micros)),
-                "candidates": pl.Series([[]] * n, dtype=pl.List(pl.String)),
-            }
-        )
-        of_these = events.join(decisions.select("decision_id"), on="decision_id", how="semi")
-        member_ids = pl.lit(None, dtype=decisions["member_id"].dtype).alias("member_id")
-        found = attribute(decisions, of_these.with_columns(member_ids), self._reward, now_micros).frame
-        if not found["closed"].all():
-            raise InvalidInput.of("windows", f"must be closed to be learned from, of run {run_id}", "open")
-        return found["reward"].to_numpy()
+    def crossed(self, name: str) -> list[UpliftModel]:
+        """Two models of all but the latest outcomes of one half of the members each: the first one's, the second's.
 
-    def _sums_for(self, catalog: Catalog) -> SetSums:
-        names = [candidate.id for candidate in catalog.candidates]
-        self._types |= {candidate.id: candidate.type for candidate in catalog.candidates}
-        d = self._map.n_outputs
-        if self._sums is None:
-            self._sums = SetSums(names, catalog.topic, d)
-        elif list(self._sums.candidates) != names:
-            self._sums = self._sums.with_candidates(names, catalog.topic)
-        return self._sums
+        Raises
+        ------
+        InvalidInput
+            As of :meth:`posterior`.
+        """
+        others = [self._together(self._before, self._latest[other]) for other in (1, 0)]
+        return [self.model(self._learned(sums), name) for sums in others]
 
-    def _rows(self, remade: Remade, drawn: NDArray[np.intp], reward: NDArray[np.float64]) -> SetRows:
-        expected = _inclusion(remade, drawn)
+    def _learned(self, sums: SetSums | None) -> SetPosterior:
+        if sums is None:
+            raise InvalidInput.of("rows", "must be at least one: no decision was drawn at random", 0)
+        return r_learner(sums, self._types)
+
+    def _fitting(self, sums: SetSums | None) -> SetSums:
+        """Sums for the candidates of the last catalog."""
+        assert self._catalog is not None
+        names, topic = [candidate.id for candidate in self._catalog.candidates], self._catalog.topic
+        if sums is None:
+            return SetSums(names, topic, self.feature_map.n_outputs)
+        return sums if list(sums.candidates) == names else sums.with_candidates(names, topic)
+
+    def _together(self, *parts: SetSums | None) -> SetSums | None:
+        fitting = [self._fitting(part) for part in parts if part is not None]
+        return reduce(SetSums.plus, fitting) if fitting else None
+
+    def _rows(self, drawn: Drawn) -> SetRows:
+        expected = _inclusion(drawn)
         return SetRows(
-            np.ascontiguousarray(remade.sets[:, drawn]),
-            reward,
+            drawn.sets,
+            drawn.reward,
             expected.probability,
             expected.pairs,
             expected.same_topic,
-            self._map.apply(np.ascontiguousarray(remade.features[drawn])),
+            self.feature_map.apply(drawn.features),
         )
 
 
-def _events(engine: Engine, run_ids: Sequence[str], until_sequence: int) -> pl.DataFrame:
-    # Events that name a decision only: whoever reports to a loop has its decisions' ids.
-    frames = [frame.drop("member_id") for frame in engine.events_of_runs(run_ids, until_sequence)]
-    return pl.concat(frames) if frames else pl.DataFrame()
+def halves(member_keys: NDArray[np.uint64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Mark the members of each half, bool of shape [n]; a member is always in the same one."""
+    first = uniforms(stream_key(0, FOLD), member_keys) < 0.5
+    return first, ~first
 
 
-def _inclusion(remade: Remade, drawn: NDArray[np.intp]) -> Inclusion:
+def _inclusion(drawn: Drawn) -> Inclusion:
     """What the sets drawn were expected to hold: exact where no cap could bind, by draws elsewhere."""
-    caps, shares, weight = remade.permitted.caps, remade.count_shares, remade.catalog.weight
-    reason = np.ascontiguousarray(remade.permitted.reason[:, drawn])
+    caps, shares, catalog = drawn.caps, drawn.count_shares, drawn.catalog
     most = int(np.flatnonzero(shares).max())
-    room = Caps(
-        caps.channel, caps.topic, caps.room_member[drawn],
-        np.ascontiguousarray(caps.room_channel[:, drawn]), np.ascontiguousarray(caps.room_topic[:, drawn]),
-        caps.max_messages,
-    )  # fmt: skip
-    rooms: tuple[Any, ...] = (room.room_member[None], room.room_channel, room.room_topic)
+    rooms: tuple[Any, ...] = (caps.room_member[None], caps.room_channel, caps.room_topic)
     free = np.logical_and.reduce([(each >= most).all(axis=0) for each in rooms])
     if free.all():
-        return explore_inclusion(shares, weight, reason, remade.catalog.topic)
-    sent = np.ascontiguousarray(remade.sets[:, drawn])
+        return explore_inclusion(shares, catalog.weight, drawn.reason, catalog.topic)
     return simulated_inclusion(
-        sent, shares, weight, reason, room, remade.catalog.topic, remade.keys[drawn], remade.catalog.keys,
-        n_draws=DRAWS, seed=remade.seed + 1,
+        drawn.sets, shares, catalog.weight, drawn.reason, caps, catalog.topic, drawn.keys, catalog.keys,
+        n_draws=DRAWS, seed=drawn.seed + 1,
     )  # fmt: skip

@@ -25,11 +25,14 @@ from decider.catalog import load_catalog
 from decider.clock import Clock
 from decider.config import Config
 from decider.errors import Conflict, InvalidInput, NotFound, NotReady, Unavailable
+from decider.evaluation import Estimate
 from decider.learning.r_learner import SetPosterior
 from decider.logbook import Logbook
 from decider.logbook.durable import write_sealed
 from decider.logbook.schema import RunRecord, run_id_of
+from decider.loop.gates import against, refusal
 from decider.loop.learn import Learner
+from decider.loop.outcomes import Outcomes
 from decider.loop.spec import LoopSpec
 from decider.members import Snapshot
 from decider.models import FeatureMap, RawMap, Registry, UpliftModel
@@ -59,6 +62,12 @@ class Epoch:
     """Version of the model that decides from now on; empty where the old one stays."""
     refused: str
     """The gate that kept the old one, or why nothing could be learned; empty where none did."""
+    better_by: float | None
+    """What its sets are worth more than the old one's, in reward a member, prices paid: estimated off-policy."""
+    better_by_interval: tuple[float, float] | None
+    """95 % of it."""
+    unjudged: str
+    """Why there is no such estimate; empty where there is one."""
     averages: dict[str, float]
     """What each message causes on average, as is believed now."""
 
@@ -111,7 +120,9 @@ def live(
             learned = _learn(spec, config, feature_map, learned, number)
             version, refused = _publish(spec, client, learned)
             averages = {} if learned.posterior is None else _averages(learned.posterior)
-            yield Epoch(number, sends, learned.n_closed, learned.n_rows, version, refused, averages)
+            yield Epoch(
+                number, sends, learned.n_closed, learned.n_rows, version, refused, *_told(learned.better), averages
+            )  # fmt: skip
             number += 1
 
 
@@ -199,13 +210,14 @@ class _Learned:
     posterior: SetPosterior | None
     learner: Learner | None = None
     why_not: str = ""
+    better: Estimate | None = None
 
 
 def _learn(
     spec: LoopSpec, config: Config, feature_map: FeatureMap, before: _Learned, number: int
 ) -> _Learned:
     """Take in the epochs whose windows have closed since, each once and in order."""
-    learner, n_closed = before.learner or Learner(feature_map, spec.keep, spec.reward), before.n_closed
+    learner, n_closed = before.learner or Learner(feature_map, spec.keep, spec.reward.name), before.n_closed
     if spec.closed_by(spec.time_of(number + 1)) == n_closed:
         return replace(before, number=number)
     with engine_to_read(config) as engine:
@@ -215,11 +227,16 @@ def _learn(
             if newly:
                 until, n_closed = _read_until(spec, config, each, engine.last_sequence), newly.stop
                 run_ids = [run_id_of(spec.request_of(epoch)) for epoch in newly]
-                learner.add(engine, run_ids, int(now.timestamp() * 1e6), until)
-    try:
-        return _Learned(number, n_closed, learner.n_rows, learner.posterior(), learner)
-    except InvalidInput as error:
-        return _Learned(number, n_closed, learner.n_rows, None, learner, str(error))
+                outcomes = Outcomes(engine, run_ids, spec.reward, int(now.timestamp() * 1e6), until)
+                learner.add(outcomes)
+        try:
+            posterior = learner.posterior()
+        except InvalidInput as error:
+            return _Learned(number, n_closed, learner.n_rows, None, learner, str(error))
+        better = None
+        if spec.gates.no_worse:
+            better = against(_model_of(spec, config), learner.model(posterior, spec.model), learner, outcomes)
+    return _Learned(number, n_closed, learner.n_rows, posterior, learner, "", better)
 
 
 def _read_until(spec: LoopSpec, config: Config, number: int, last_sequence: int) -> int:
@@ -236,22 +253,11 @@ def _publish(spec: LoopSpec, client: DeciderClient, learned: _Learned) -> tuple[
     """Publish what was learned if it passes the gates; the version, or what kept the old one."""
     if learned.posterior is None or learned.learner is None:
         return "", learned.why_not or "no window has closed yet"
-    refused = _gate(spec, learned, learned.posterior)
+    refused = refusal(spec.gates, learned.n_rows, learned.posterior, learned.better)
     if refused:
         return "", refused
     model = learned.learner.model(learned.posterior, spec.model)
     return _send(spec, client, model), ""
-
-
-def _gate(spec: LoopSpec, learned: _Learned, posterior: SetPosterior) -> str:
-    """The first gate that the posterior does not pass, in words; empty where it passes all."""
-    if learned.n_rows < spec.gates.rows:
-        return f"rows must be at least {spec.gates.rows}, got {learned.n_rows}"
-    widest = int(np.argmax(posterior.average_sd))
-    if not posterior.average_sd[widest] <= spec.gates.largest_sd:
-        name, sd = posterior.candidates[widest], float(posterior.average_sd[widest])
-        return f"largest_sd must be at most {spec.gates.largest_sd}, got {sd:.4g} for {name}"
-    return ""
 
 
 def _send(spec: LoopSpec, client: DeciderClient, model: UpliftModel) -> str:
@@ -270,6 +276,13 @@ def _run_of(spec: LoopSpec, config: Config, number: int) -> RunRecord | None:
             return log.run(run_id_of(spec.request_of(number)))
         except NotFound:
             return None
+
+
+def _told(better: Estimate | None) -> tuple[float | None, tuple[float, float] | None, str]:
+    if better is None:
+        return None, None, "nothing was judged"
+    ends = better.normal
+    return better.value, None if ends is None else (ends.low, ends.high), better.refused
 
 
 def _averages(posterior: SetPosterior) -> dict[str, float]:

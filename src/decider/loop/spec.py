@@ -18,6 +18,10 @@ class Gates(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """The least number of decisions drawn at random whose windows are closed."""
     largest_sd: float = 1.0
     """The largest standard deviation that the average effect of any message may have, in reward."""
+    no_worse: bool = True
+    """Whether a model is refused whose sets an off-policy estimate finds to be worth less than those of the one that
+    decides: by sets drawn at random, when the whole 95 % interval lies below zero. Where there are too few of them to
+    tell, it passes."""
 
 
 class LoopSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
