@@ -45,6 +45,9 @@ def drawn_decision(decision: Mapping[str, Any]) -> list[RenderableType]:
     # Ids are names, not amounts: no commas.
     named = {name: str(decision[name]) for name in ("member_id", "epoch")}
     shown = {name: decision[name] for name in about} | named
+    if decision["budgets"]:
+        own = [f"{each['budget']['channel'] or 'all'} {each['price']:.6g}" for each in decision["budgets"]]
+        shown["price"] = f"{decision['price']:.6g} of the cost, beyond it {', '.join(own)}"
     return [facts("Decision", shown), table(title, header, rows)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -109,7 +110,7 @@ def show(
             "latest": decisions.latest,
         }
     runs = [
-        (each["run_id"], each["policy"], each["time"], each["price"], each["n_decided"], each["finished"])
+        (each["run_id"], each["policy"], each["time"], _prices(each), each["n_decided"], each["finished"])
         for each in payload["runs"]
     ]
     latest = [
@@ -167,6 +168,13 @@ def _existing(directory: Path) -> Path:
     if not directory.is_dir():
         raise NotFound("directory", "logbook", str(directory))
     return directory
+
+
+def _prices(run: Mapping[str, Any]) -> Any:
+    """The price of a run, or those of its budgets by channel, once they are found."""
+    if not run["budgets"] or run["price"] is None:
+        return run["price"]
+    return ", ".join(f"{each['channel'] or 'all'} {each['price']:.6g}" for each in run["budgets"])
 
 
 def _show_feedback(feedback: Feedback, machine: bool) -> None:
