@@ -81,6 +81,31 @@ def of_action(values: F64, action: I64) -> F64:
     return out
 
 
+def given_over_chance(propensity: F64, action: I64) -> tuple[F64, F64]:
+    """Return ``1{a given} / p_a`` and ``1{p_a > 0}`` of every action and row, and the former's variances.
+
+    Parameters
+    ----------
+    propensity : f64[n, n_actions]
+        The log's probability of every action.
+    action : i64[n]
+        The logged one; its propensity is above 0.
+
+    Returns
+    -------
+    columns : f64[2 n_actions, n]
+        Two for each action.
+    variances : f64[n_actions]
+        ``sum (1 - p) / p`` over the rows where the action was possible: what rows vary by if propensities are true.
+    """
+    propensity = check_array("propensity", propensity, np.float64, (None, None))
+    action = _check_actions(action, propensity)
+    n, n_actions = propensity.shape
+    columns, variances = np.zeros((2 * n_actions, n)), np.zeros(n_actions)
+    _given_over_chance(propensity, action, columns, variances)
+    return columns, variances
+
+
 def _check_actions(action: I64, values: F64) -> I64:
     action = check_array("action", action, np.int64, (len(values),))
     if action.size and not 0 <= action.min() <= action.max() < values.shape[1]:
@@ -129,3 +154,14 @@ def _expected(chances: F64, values: F64, out: F64) -> None:
 def _of_action(values: F64, action: I64, out: F64) -> None:
     for i in range(out.size):
         out[i] = values[i, action[i]]
+
+
+@kernel
+def _given_over_chance(propensity: F64, action: I64, columns: F64, variances: F64) -> None:
+    for i in range(action.size):
+        for a in range(variances.size):
+            chance = propensity[i, a]
+            if chance > 0.0:
+                columns[2 * a + 1, i] = 1.0
+                variances[a] += (1.0 - chance) / chance
+        columns[2 * action[i], i] = 1.0 / propensity[i, action[i]]

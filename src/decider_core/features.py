@@ -41,6 +41,26 @@ def standardise(x: F32, mean: F32, inverse_scale: F32, intercept: bool) -> F32:
     return z
 
 
+def column_moments(x: F32) -> tuple[F64, F64]:
+    """Return each column's mean, and its sum of squared deviations from it.
+
+    Parameters
+    ----------
+    x : f32[n >= 1, d0]
+
+    Returns
+    -------
+    mean, squares : f64[d0]
+        Rows are added one after the other, in float64.
+    """
+    x = check_array("x", x, np.float32, (None, None))
+    if not len(x):
+        raise ContractError("x must have at least one row, got none")
+    mean, squares = np.zeros(x.shape[1]), np.zeros(x.shape[1])
+    _column_moments(x, mean, squares)
+    return mean, squares
+
+
 def leaf_columns(
     leaves: U8,
     leaf_offsets: I64,
@@ -91,6 +111,22 @@ def leaf_columns(
     if len(leaves) and (leaves.max(axis=0) >= counts).any():
         raise ContractError(f"leaves must be below {counts}, got {leaves.max(axis=0)}")
     _leaf_columns(leaves, leaf_offsets, value, share, n_score_trees, score_mean, score_scale, z, first)
+
+
+@kernel
+def _column_moments(x: F32, mean: F64, squares: F64) -> None:
+    n, d0 = x.shape
+    for i in range(n):
+        row = x[i]
+        for j in range(d0):
+            mean[j] += np.float64(row[j])
+    for j in range(d0):
+        mean[j] /= n
+    for i in range(n):
+        row = x[i]
+        for j in range(d0):
+            apart = np.float64(row[j]) - mean[j]
+            squares[j] += apart * apart
 
 
 @kernel

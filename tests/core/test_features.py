@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import math
+
 import naive_score as naive
 import numpy as np
 import pytest
 
 from decider_core.contracts import ContractError
-from decider_core.features import standardise
+from decider_core.features import column_moments, standardise
 
 
 def make(n: int = 9, d: int = 4) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -49,3 +51,14 @@ def test_columns_that_do_not_fit_are_refused():
     x, mean, inverse_scale = make()
     with pytest.raises(ContractError, match=r"mean must have shape \(4\), got \(3,\)"):
         standardise(x, mean[:3], inverse_scale, True)
+
+
+def test_column_moments_equal_their_definition():
+    x = (5.0 + np.random.default_rng(3).normal(size=(500, 4))).astype(np.float32)
+    mean, squares = column_moments(x)
+    for j, column in enumerate(x.astype(np.float64).T.tolist()):
+        ref = math.fsum(column) / 500
+        assert mean[j] == pytest.approx(ref, rel=1e-13)
+        assert squares[j] == pytest.approx(math.fsum((value - ref) ** 2 for value in column), rel=1e-12)
+    with pytest.raises(ContractError, match="x must have at least one row"):
+        column_moments(x[:0])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from decider_core.contracts import ContractError
-from decider_core.coverage import coverage, expected, of_action
+from decider_core.coverage import coverage, expected, given_over_chance, of_action
 
 
 def made(seed, n=200, n_actions=4):
@@ -70,3 +70,14 @@ def test_an_action_out_of_range_is_refused(wrong):
         of_action(values, action)
     with pytest.raises(ContractError, match=r"action must be in \[0, 3\), got"):
         coverage(values, values, action, 0.01)
+
+
+def test_given_over_chance_equals_its_definition():
+    _, propensity, action = made(11)
+    columns, variances = given_over_chance(propensity, action)
+    for a in range(4):
+        chances = propensity[:, a].tolist()
+        given = [1 / p if logged == a else 0.0 for p, logged in zip(chances, action.tolist(), strict=True)]
+        assert columns[2 * a].tolist() == given
+        assert columns[2 * a + 1].tolist() == [float(p > 0) for p in chances]
+        assert variances[a] == pytest.approx(math.fsum((1 - p) / p for p in chances if p > 0), rel=1e-12)

@@ -51,7 +51,7 @@ class Gates:
                 self._looks = {name: _Look(spec, members) for name in looked_at}
                 self._models = {by for by in (REWARD, HARM) if chunk.has_model(by)}
                 self.has_harm = chunk.harm is not None
-            chunk.ready(models=False)
+            chunk.ready()
             checks.add(chunk.log)
             if spec.reward_range is not None:
                 check_rewards(chunk.log, spec.reward_range, n_rows)

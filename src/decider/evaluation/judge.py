@@ -227,7 +227,7 @@ class _Judge:
             candidates = {name: candidates_for(name, largest) for name in some}
             sums[by, policy] = ThresholdSums(candidates, members, spec.rule, spec.seed)
         for chunk in passes():
-            chunk.ready()
+            chunk.ready(REWARD)
             self._side.map(partial(self._tune, chunk, sums), sums)
         return {
             _Name(by, policy, name): thresholds
@@ -245,7 +245,7 @@ class _Judge:
         sums = TermSums(members, self._spec.n_resamples, self._spec.seed, self._side)
         others = [policy for policy in self._judged if policy != CONTROL]
         for chunk in passes():
-            chunk.ready()
+            chunk.ready(REWARD, HARM)
             found = self._side.map(partial(self._terms, chunk, names), (*others, CONTROL))
             sums.add({name: each for some in found for name, each in some.items()}, chunk.log.member_keys)
         return sums

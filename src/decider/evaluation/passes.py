@@ -93,11 +93,13 @@ class JudgedChunk:
         target = None if policy == CONTROL else self.targets[policy]
         return self.nobody if target is None else target
 
-    def ready(self, *, models: bool = True) -> None:
-        """Make what all policies share, before each is worked on by a thread of its own."""
+    def ready(self, *by: str) -> None:
+        """Make what all policies share, and the models' values asked for, before threads work on the policies."""
         _ = self.nobody, self._rows
-        if models:
-            _ = self.q_hat, self.q_harm
+        if REWARD in by:
+            _ = self.q_hat
+        if HARM in by:
+            _ = self.q_harm
 
     def has_model(self, by: str) -> bool:
         """Whether there is a model of the reward or the harm."""

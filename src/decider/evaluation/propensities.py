@@ -11,6 +11,7 @@ import numpy as np
 from decider.evaluation.logged import Logged
 from decider.evaluation.members import MemberCount
 from decider_core.clusters import add_by_cluster
+from decider_core.coverage import given_over_chance
 
 
 class PropensityCheck(NamedTuple):
@@ -79,14 +80,8 @@ class CheckSums:
     def add(self, log: Logged) -> None:
         """Add rows."""
         places = self._clusters.of(log.member_keys)
-        columns = np.zeros((2 * log.n_arms, log.n_rows))
-        for code in range(log.n_arms):
-            chance = log.propensity[:, code]
-            possible = chance > 0
-            given = log.arm == code
-            columns[2 * code, given] = 1.0 / chance[given]
-            columns[2 * code + 1] = possible
-            self._variance[code] += float(((1.0 - chance[possible]) / chance[possible]).sum())
+        columns, variances = given_over_chance(log.propensity, log.arm)
+        self._variance += variances
         add_by_cluster(columns, places, self._by_cluster)
 
     def checks(self) -> list[PropensityCheck]:

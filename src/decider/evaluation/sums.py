@@ -26,8 +26,8 @@ NameT = TypeVar("NameT", bound=Hashable)
 Signed = list[tuple[float, Hashable]]
 Layout = dict[Hashable, tuple[tuple[int, int | None], ...]]
 
-BLOCK_ROWS: Final = 1 << 14
-"""Rows whose columns are laid side by side at a time."""
+BLOCK_ROWS: Final = (1 << 13) - 8
+"""Rows whose columns are laid side by side at a time. A power of two would put all columns into the same sets of L1."""
 BANK_COLUMNS: Final = 16
 """Columns that are added up together; banks may be added up side by side."""
 

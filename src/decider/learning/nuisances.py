@@ -12,6 +12,7 @@ from decider.errors import InvalidInput, Violation
 from decider.evaluation import Logged
 from decider.learning.bases import Base, fit_base
 from decider.learning.ridge import Moments, moments, ridge
+from decider_core.by_fold import predict_by_fold
 
 MINIMUM_ROWS = 30
 """The least number of rows of every arm in every fold's training rows."""
@@ -81,11 +82,7 @@ class RewardModels(NamedTuple):
 
     def predict(self, z: NDArray[np.float32], fold: NDArray[np.int64]) -> NDArray[np.float64]:
         """Predict every arm's reward, float64 of shape [n, A]."""
-        predicted = np.empty((len(z), self.coefficients.shape[1]))
-        for f, of_fold in enumerate(self.coefficients):
-            rows = np.flatnonzero(fold == f)
-            predicted[rows] = z[rows].astype(np.float64) @ of_fold.T
-        return predicted
+        return predict_by_fold(z, fold, self.coefficients)
 
 
 class RewardSums:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decider.errors import InvalidInput, Violation
-from decider_core.features import standardise
+from decider_core.features import column_moments, standardise
 
 
 class FeatureMap(Protocol):
@@ -68,8 +68,7 @@ class FeatureMoments(NamedTuple):
     @classmethod
     def of(cls, x: NDArray[np.float32]) -> FeatureMoments:
         """Take the moments of raw features, float32 of shape [n >= 1, d0]."""
-        mean = x.mean(axis=0, dtype=np.float64)
-        return cls(len(x), mean, np.square(x - mean).sum(axis=0))
+        return cls(len(x), *column_moments(x))
 
     def plus(self, other: FeatureMoments) -> FeatureMoments:
         """Return the moments of both sets of rows."""
@@ -146,7 +145,7 @@ class RawMap:
     @classmethod
     def of_moments(cls, moments: FeatureMoments, names: Sequence[str], intercept: bool = True) -> RawMap:
         """Take means and standard deviations from the moments of one row or more."""
-        mean, scale = moments.mean, np.sqrt(moments.squares / moments.n_rows)
+        mean, scale = moments.mean.copy(), np.sqrt(moments.squares / moments.n_rows)
         # A spread that single precision cannot tell from rounding is none: dividing by it makes noise.
         scale[scale <= np.maximum(1e-6 * np.abs(mean), 1e-30)] = 0.0
         return cls(tuple(names), mean, scale, intercept)
