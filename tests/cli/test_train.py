@@ -52,6 +52,18 @@ def test_unpublished_models_are_artifacts(house: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "models").exists()
 
 
+def test_the_r_learner_is_a_choice(house: Path, tmp_path: Path) -> None:
+    options = ("train", house / "feedback", "--reward", "visit", "--models", tmp_path / "models", "--half", "all",
+               "--learner", "r", "--name", "joint", "--type", "mens=clothes", "--type", "womens=clothes")  # fmt: skip
+    (model,) = done(*options)["models"]
+    assert (model["name"], model["trained"]["learner"]) == ("joint", "r_learner")
+    assert model["posteriors"] == ["mens", "womens", "type:clothes"]
+    for arm in model["trained"]["arms"].values():
+        # As above: both effects average 0.2.
+        assert abs(arm["average"] - 0.2) < 5 * arm["average_sd"]
+    assert "What joint learnt" in run(*options).out
+
+
 def test_for_people(house: Path, tmp_path: Path) -> None:
     answer = run("train", house / "feedback", "--reward", "visit", "--models", tmp_path / "models")
     assert answer.code == 0

@@ -22,6 +22,7 @@ from decider.models import Registry, UpliftModel, save_model
 EXAMPLES = examples(
     "decider train feedback --reward visit --name visits",
     "decider train feedback --reward visit --learner all --half all --type new-arrival=new_arrival",
+    "decider train feedback --reward visit --learner r --type mens=clothes --type womens=clothes",
     "decider train feedback --reward visit --feature-map gbdt --map-trees 2",
     "decider train feedback --reward visit --no-publish --out artifacts",
 )
@@ -38,6 +39,7 @@ class LearnerChoice(StrEnum):
     DR_GBDT = "dr-gbdt"
     PROGNOSTIC = "prognostic"
     DR_PROGNOSTIC = "dr-prognostic"
+    R = "r"
     CORRELATIONAL = "correlational"
     ALL = "all"
 
@@ -59,6 +61,7 @@ _LEARNERS: dict[LearnerChoice, tuple[Learner, ...]] = {
     LearnerChoice.DR_GBDT: ("dr_gbdt",),
     LearnerChoice.PROGNOSTIC: ("prognostic",),
     LearnerChoice.DR_PROGNOSTIC: ("dr_prognostic",),
+    LearnerChoice.R: ("r_learner",),
     LearnerChoice.CORRELATIONAL: ("correlational",),
     LearnerChoice.ALL: ("auto", "correlational"),
 }
@@ -70,8 +73,8 @@ def train(
     learner: Annotated[
         LearnerChoice,
         typer.Option(
-            help="How to learn incrementality (auto: what held-out rows support), the correlational baseline, "
-            "or all: auto and the baseline."
+            help="How to learn incrementality (auto: what held-out rows support; r: all messages in one posterior, "
+            "types as their parents), the correlational baseline, or all: auto and the baseline."
         ),
     ] = LearnerChoice.AUTO,
     name: Annotated[
@@ -172,7 +175,7 @@ def drawn_model(described: dict[str, Any]) -> list[Any]:
     arms = described["trained"].get("arms", {})
     if arms:
         measured = ("n_rows", "average", "average_sd", "noise_variance", "shrinkage")
-        rows = [(arm, *(of[name] for name in measured)) for arm, of in arms.items()]
+        rows = [(arm, *(of.get(name) for name in measured)) for arm, of in arms.items()]
         header = ("arm", "rows", "average", "its sd", "noise variance", "prior scale")
         drawn.append(table(f"What {described['name']} learnt ({described['outcome']})", header, rows))
     chosen = described["trained"].get("choice", {}).get("arms", {})

@@ -16,6 +16,8 @@ from decider.learning.correlational import correlational
 from decider.learning.dr_learner import ArmPosterior, group_by_type, type_parent
 from decider.learning.folds import split
 from decider.learning.mapping import MapKind, MapSpec, fit_map
+from decider.learning.r_learner import set_model
+from decider.learning.single_messages import facts_of, r_learner_of_arms
 from decider.learning.threads import one_thread
 from decider.models import FeatureMap, UpliftModel
 from decider.models.uplift import TYPE_PREFIX, Outcome
@@ -29,6 +31,7 @@ Learner = Literal[
     "dr_learner",
     "t_learner",
     "dr_gbdt",
+    "r_learner",
     "correlational",
 ]
 
@@ -42,7 +45,7 @@ class TrainSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         The reward to learn.
     learners
         Which models to learn; ``auto`` takes for each message the learner that held-out rows support
-        (:mod:`decider.learning.choice`).
+        (:mod:`decider.learning.choice`). It does not choose ``r_learner``, whose messages are learnt together.
     names
         The models' names by learner; a learner's own name unless given.
     half
@@ -169,6 +172,9 @@ def _train_on(log: Logged, spec: TrainSpec) -> Training:
         if learner == "correlational":
             models.append(_model(learner, "level", feature_map, correlational(part, z), spec, facts))
             continue
+        if learner == "r_learner":
+            models.append(_r_model(part, z, feature_map, spec, facts))
+            continue
         own = facts
         if learner == "auto":
             choice = choose(part, z, n_folds=spec.folds, seed=spec.seed)
@@ -213,6 +219,21 @@ def _model(
         outcome=outcome,
         widen=spec.widen,
         trained={**facts, "learner": learner, "arms": {arm.arm: arm.facts() for arm in arms}},
+    )
+
+
+def _r_model(
+    part: Logged, z: NDArray[np.float32], feature_map: FeatureMap, spec: TrainSpec, facts: Mapping[str, Any]
+) -> UpliftModel:
+    posterior = r_learner_of_arms(part, z, spec.types, n_folds=spec.folds, seed=spec.seed)
+    own = facts_of(posterior, part)
+    renamed = tuple(spec.messages.get(arm, arm) for arm in posterior.candidates)
+    return set_model(
+        posterior._replace(candidates=renamed, facts=own),
+        feature_map,
+        name=spec.names.get("r_learner", "r_learner"),
+        reward=spec.reward,
+        trained=facts,
     )
 
 
