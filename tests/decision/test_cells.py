@@ -15,7 +15,7 @@ from decider.decision.cells import bind_experiments, with_holdouts
 from decider.decision.engine import Engine
 from decider.decision.parts import Parts, rebind
 from decider.decision.policy import Policy, policy_set
-from decider.decision.request import MemberRequest, RunRequest
+from decider.decision.request import Budget, MemberRequest, RunRequest
 from decider.decision.run import Run
 from decider.errors import InvalidInput
 from decider.experiments import Experiment
@@ -180,6 +180,14 @@ def test_a_price_holds_for_all_cells(world: World) -> None:
         run_of(engine, price=0.03)
         (frame,) = log.decision_frames()
         assert set(frame["theta"].to_list()) == {float(np.float32(0.03))}
+
+
+def test_budgets_are_refused(world: World) -> None:
+    said = "budgets must come with a policy, and not an experiment, whose cells would share them, got 'fewer'"
+    with world.engine("budgets") as (engine, log):
+        with pytest.raises(InvalidInput, match=said):
+            run_of(engine, budgets=(Budget(channel="push", messages=900),))
+        assert log.runs() == []
 
 
 def test_each_cell_has_its_part_of_a_volume(world: World) -> None:

@@ -36,7 +36,7 @@ from decider_core.settled import settled
 
 FIRST = 4_096
 """Members of the first search."""
-TIMES = 16
+TIMES = 8
 """As many members are in the next one, and in the one after that, as long as it is a quarter of all at most."""
 STANDARD_ERRORS = 4.0
 """How far to either side the exact prices are looked for."""

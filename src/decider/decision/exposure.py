@@ -156,7 +156,7 @@ class Exposure:
 
 
 def rehearse() -> None:
-    """Enter a set and an opt-out in a history that is thrown away, so that no decision waits for what that needs compiled."""
+    """Enter a set and an opt-out in a history that is thrown away, so that no decision waits for a compiler."""
     history, row = LiveHistory(1), np.zeros(1, np.int64)
     codes = np.array([history.code("message", "type", "topic", "channel")], np.int32)
     history.extend_sets(row, np.zeros((1, 1), np.int16), codes, 0, 0)
