@@ -82,6 +82,17 @@ def test_a_run_is_the_same_as_in_process(served: Served, own_house: Path, tmp_pa
     assert again | {"out": None} == there | {"out": None}
 
 
+def test_budgets_are_the_same_as_in_process(served: Served, own_house: Path) -> None:
+    there = done("decide", "--server", served.address, "--budget", "email=600", *MONDAY, "--dry-run")
+    config = own_house / "decider.toml"
+    here = done("decide", "--config", config, "--budget", "email=20%", *MONDAY, "--dry-run")
+    assert there == here
+    assert there["budgets"][0]["spent"] == there["volume"] == 600
+    refused = run("decide", "--server", served.address, "--budget", "email=20%")
+    assert refused.code == 2
+    assert "only the server knows how many members there are" in refused.err
+
+
 def test_one_member_and_why(served: Served) -> None:
     decided = done(
         "decide", "--server", served.address, "--member", "1007", "--policy", "thompson", "--trace"
@@ -100,6 +111,7 @@ def test_errors_of_the_server_are_those_of_the_command(served: Served) -> None:
         (("decide", "--member", "1"), "NotFound", 2),
         (("decide", "--member", "1007", "--id-type", "string"), "InvalidInput", 2),
         (("decide", "--volume", "3", "--policy", "best"), "InvalidInput", 2),
+        (("decide", "--budget", "fax=3"), "UnknownName", 2),
         (("explain", "never"), "NotFound", 2),
     ):
         answer = run(*args, "--server", served.address, "--json")
