@@ -138,6 +138,10 @@ if INTERPRETED:
         """Stand in for the fused multiply-add: the product of two float32 is exact in float64."""
         return np.float32(np.float64(a) * np.float64(b) + np.float64(c))
 
+    def fma64(a: float, b: float, c: float) -> float:
+        """Stand in for the fused multiply-add, without its single rounding."""
+        return a * b + c
+
     def as_f32(bits: np.int32) -> np.float32:
         """Stand in for the cast of int32 bits to float32."""
         return np.int32(bits).view(np.float32)
@@ -146,8 +150,17 @@ if INTERPRETED:
         """Stand in for the cast of float32 to its int32 bits."""
         return np.float32(number).view(np.int32)
 
+    def as_f64(bits: np.int64) -> np.float64:
+        """Stand in for the cast of int64 bits to float64."""
+        return np.int64(bits).view(np.float64)
+
+    def as_i64(number: float) -> np.int64:
+        """Stand in for the cast of float64 to its int64 bits."""
+        return np.float64(number).view(np.int64)
+
 else:
     _FLOAT: Final = ir.FloatType()
+    _DOUBLE: Final = ir.DoubleType()
 
     @intrinsic
     def fma(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
@@ -157,6 +170,15 @@ else:
             return builder.fma(*arguments)
 
         return types.float32(types.float32, types.float32, types.float32), generate
+
+    @intrinsic
+    def fma64(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
+        """``a*b + c`` of float64, rounded once."""
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return builder.fma(*arguments)
+
+        return types.float64(types.float64, types.float64, types.float64), generate
 
     @intrinsic
     def as_f32(typing_context: Any, bits: Any) -> Any:
@@ -175,3 +197,21 @@ else:
             return builder.bitcast(arguments[0], ir.IntType(32))
 
         return types.int32(types.float32), generate
+
+    @intrinsic
+    def as_f64(typing_context: Any, bits: Any) -> Any:
+        """The float64 with these int64 bits."""
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return builder.bitcast(arguments[0], _DOUBLE)
+
+        return types.float64(types.int64), generate
+
+    @intrinsic
+    def as_i64(typing_context: Any, number: Any) -> Any:
+        """The int64 with the bits of this float64."""
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return builder.bitcast(arguments[0], ir.IntType(64))
+
+        return types.int64(types.float64), generate

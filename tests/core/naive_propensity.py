@@ -1,5 +1,6 @@
 """Propensities of Thompson from their definitions: by Simpson's rule, and by assembling each replay."""
 
+import itertools
 import math
 
 import naive_assemble
@@ -50,3 +51,38 @@ def replayed_holds(sets, mean, sd, z, **case):
             for r in range(mean.shape[1]):
                 held[place, r] += sets[place, r] >= 0 and sets[place, r] in drawn[:, r]
     return held
+
+
+def set_choice(sets, mean, sd, reason, fatigue, same_topic_penalty, cost, price, caps):
+    """P(sets): G(b) H(b) + integral of (-dG/dt) H, as in decider_core.set_choice, by adaptive quadrature."""
+    chances = []
+    for r in range(sets.shape[1]):
+        sent = [int(k) for k in sets[:, r] if k >= 0]
+        others = [k for k in np.flatnonzero(reason[:, r] == 0) if k not in sent]
+        net = mean[:, r].astype(float) - price.astype(float) * cost.astype(float)
+        spread, f, size = sd[:, r].astype(float), float(fatigue[r]), len(sent)
+
+        def above(t, net=net, spread=spread, sent=sent):
+            return float(np.prod(stats.norm.sf((t - net[sent]) / spread[sent])))
+
+        def below(t, net=net, spread=spread, others=others):
+            return float(np.prod(stats.norm.cdf((t - net[others]) / spread[others])))
+
+        def inside(t, net=net, spread=spread, sent=sent, above=above, below=below):
+            x = (t - net[sent]) / spread[sent]
+            hazard = np.exp(stats.norm.logpdf(x) - stats.norm.logsf(x)) / spread[sent]
+            return above(t) * below(t) * float(hazard.sum())
+
+        full = size >= caps.room_member[r]
+        chance = 0.0 if full else above(f * size) * below(f * size)
+        if size:
+            low, high = f * (size - 1), f * size
+            if full:
+                high = max(low, float((net[sent] + 10 * spread[sent]).min()))
+            edges = np.linspace(low, high, 17)
+            for a, b in itertools.pairwise(edges):
+                chance += integrate.quad(inside, a, b, epsabs=0.0, epsrel=1e-11, limit=200)[0]
+        elif full:
+            chance = 1.0
+        chances.append(chance)
+    return np.array(chances)

@@ -23,7 +23,7 @@ def inclusion_propensities(question: Question, decided: Decided) -> NDArray[np.f
     """Probability, given member and stratum, that the set holds each of its messages.
 
     Exact for explored, deterministic and single-message sets; the share of the policy's replayed draws (the
-    one made included) for Thompson sets of several.
+    one made included) for Thompson sets of several, also where the set's own propensity is exact.
 
     Parameters
     ----------
@@ -33,15 +33,17 @@ def inclusion_propensities(question: Question, decided: Decided) -> NDArray[np.f
     Returns
     -------
     float64 [M, n]
-        NaN in empty places, where the set's own propensity is deferred, and where there are more than
-        `MAX_SETS` explore sets to add up.
+        NaN in empty places, where the set's own propensity is deferred, where it would take replays and the policy
+        has none, and where there are more than `MAX_SETS` explore sets to add up.
     """
     policy, stratum = question.bound.policy, decided.explored.stratum
     filled = (decided.sets >= 0) & ~np.isnan(decided.propensity) & (stratum != HOLDOUT)
     inclusion = np.where(filled, decided.propensity, np.nan)
-    if decided.held is not None:
-        by_replay = filled & (decided.hits >= 0)
-        share = replayed_propensity(decided.held, policy.propensity_draws)
+    if policy.kind == "thompson" and question.bound.max_messages > 1:
+        by_replay = filled & (stratum == EXPLOIT)
+        share: NDArray[np.float64] | float = np.nan
+        if decided.held is not None:
+            share = replayed_propensity(decided.held, policy.propensity_draws)
         inclusion = np.where(by_replay, share, inclusion)
     by_chance = stratum != EXPLOIT if policy.kind != "epsilon_greedy" else np.True_
     for lane in np.flatnonzero(filled.any(axis=0) & by_chance).tolist():

@@ -9,6 +9,7 @@ from decider.decision.charged import caps_of
 from decider.decision.stages import Estimated, Explored, Gathered, Permitted, Question
 from decider_core.explore import EXPLOIT, EXPLORE, explore_propensity
 from decider_core.propensity import replayed_hits, single_choice
+from decider_core.set_choice import set_choice
 
 
 def propensities(
@@ -24,8 +25,9 @@ def propensities(
     """Propensity of each set, float64 [n], the replays that gave it, int32 [n], and each message, int32 [M, n].
 
     One in the holdout and for policies without chance; by its formula in the explore stratum; a mixture of
-    that and the greedy set under epsilon-greedy; by quadrature where Thompson chooses one message; by replays
-    where it chooses several (hits are -1 everywhere else); NaN where it is deferred.
+    that and the greedy set under epsilon-greedy; by quadrature where Thompson chooses one message, and where it
+    chooses several that nothing binds to each other (:mod:`decider_core.set_choice`); by replays where something
+    does (hits are -1 everywhere else); NaN where it is deferred, or would need replays and the policy has none.
     """
     policy = question.bound.policy
     propensity = np.where(explored.stratum == EXPLORE, explored.propensity, 1.0)
@@ -36,46 +38,79 @@ def propensities(
     if policy.kind == "thompson" and _deferred(question):
         propensity[exploit] = np.nan
         return propensity, hits, None
-    here: NDArray[np.int64] | slice = exploit
-    if (
-        exploit.size == sets.shape[1]
-    ):  # nine of ten members exploit: of a few it is often all, and nothing is copied
-        here = slice(None)
-    chosen = np.ascontiguousarray(sets[:, here])
-    caps = permitted.caps if isinstance(here, slice) else caps_of(permitted.caps, exploit)
-    allowed = Permitted(np.ascontiguousarray(permitted.reason[:, here]), caps)
+    if policy.kind == "thompson" and question.bound.max_messages > 1:
+        return _several(question, gathered, permitted, estimated, sets, ties, exploit, propensity)
+    chosen = np.ascontiguousarray(sets[:, exploit])
+    allowed = Permitted(np.ascontiguousarray(permitted.reason[:, exploit]), caps_of(permitted.caps, exploit))
     if policy.kind == "epsilon_greedy":
         propensity[exploit] = _mixture(question, allowed, chosen, greedy[:, exploit])
-    elif question.bound.max_messages == 1:
-        propensity[exploit] = _single(question, allowed, estimated, exploit, chosen)
     else:
-        catalog = question.parts.catalog
-        of_exploit = np.zeros(chosen.shape, np.int32) if question.with_inclusion else None
-        hits[here] = replayed_hits(
-            chosen,
-            np.ascontiguousarray(estimated.mean[:, here]),
-            np.ascontiguousarray(estimated.sd[:, here]),
-            allowed.reason,
-            estimated.fatigue[here],
-            question.same_topic_penalty,
-            question.costs,
-            question.prices,
-            int(question.tie_cut),
-            ties[here],
-            allowed.caps,
-            policy.seed,
-            question.epoch,
-            policy.propensity_draws,
-            gathered.keys[here],
-            catalog.keys,
-            of_exploit,
-        )
-        propensity[here] = replayed_propensity(hits[here], policy.propensity_draws)
-        if of_exploit is not None:
-            held = np.zeros(sets.shape, np.int32)
-            held[:, here] = of_exploit
-            return propensity, hits, held
+        propensity[exploit] = _single(question, allowed, estimated, exploit, chosen)
     return propensity, hits, None
+
+
+def _several(
+    question: Question,
+    gathered: Gathered,
+    permitted: Permitted,
+    estimated: Estimated,
+    sets: NDArray[np.int16],
+    ties: NDArray[np.uint64],
+    exploit: NDArray[np.int64],
+    propensity: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.int32], NDArray[np.int32] | None]:
+    """Where Thompson chooses several: by the formula where it tells, by replays elsewhere.
+
+    Single messages are counted in replays of all who exploit.
+    """
+    policy, catalog = question.bound.policy, question.parts.catalog
+    hits = np.full(propensity.size, -1, np.int32)
+    if question.by_formula:
+        where = np.zeros(propensity.size, np.uint8)
+        where[exploit] = 1
+        told = set_choice(
+            sets, estimated.mean, estimated.sd, permitted.reason, estimated.fatigue, question.same_topic_penalty,
+            question.costs, question.prices, permitted.caps, where,
+        )  # fmt: skip
+        propensity[exploit] = told[exploit]
+    else:
+        propensity[exploit] = np.nan
+    if not policy.propensity_draws:
+        return propensity, hits, None
+    left = exploit[np.isnan(propensity[exploit])]
+    some = exploit if question.with_inclusion else left
+    if not some.size:
+        return propensity, hits, None
+    held = np.zeros((len(sets), some.size), np.int32) if question.with_inclusion else None
+    # Nine of ten members exploit: of a few it is often all, and nothing is copied.
+    here: NDArray[np.int64] | slice = slice(None) if some.size == propensity.size else some
+    counted = replayed_hits(
+        np.ascontiguousarray(sets[:, here]),
+        np.ascontiguousarray(estimated.mean[:, here]),
+        np.ascontiguousarray(estimated.sd[:, here]),
+        np.ascontiguousarray(permitted.reason[:, here]),
+        estimated.fatigue[here],
+        question.same_topic_penalty,
+        question.costs,
+        question.prices,
+        int(question.tie_cut),
+        ties[here],
+        permitted.caps if isinstance(here, slice) else caps_of(permitted.caps, some),
+        policy.seed,
+        question.epoch,
+        policy.propensity_draws,
+        gathered.keys[here],
+        catalog.keys,
+        held,
+    )
+    hits[some] = counted
+    hits[exploit] = np.where(np.isnan(propensity[exploit]), hits[exploit], -1)
+    propensity[left] = replayed_propensity(hits[left], policy.propensity_draws)
+    if held is None:
+        return propensity, hits, None
+    held_by_all = np.zeros(sets.shape, np.int32)
+    held_by_all[:, some] = held
+    return propensity, hits, held_by_all
 
 
 def replayed_propensity(hits: NDArray[np.int32], n_draws: int) -> NDArray[np.float64]:
@@ -87,9 +122,8 @@ def replayed_propensity(hits: NDArray[np.int32], n_draws: int) -> NDArray[np.flo
 
 
 def _deferred(question: Question) -> bool:
-    """Whether a Thompson set's propensity is left to a replay."""
-    by_draws = question.bound.max_messages > 1
-    return not question.with_propensities or (by_draws and question.bound.policy.propensity_draws == 0)
+    """Whether Thompson's propensities are left to a replay."""
+    return not question.with_propensities
 
 
 def _mixture(

@@ -22,6 +22,7 @@ from decider.decision.result import ResultChunk
 from decider.decision.stages import Decided, Question
 from decider.decision.steps import decide
 from decider.logbook.schema import DecisionRecord, RunRecord, SetEntry
+from decider_core.explore import EXPLOIT
 from decider_core.history import LiveSends
 
 ROWS = 2_048
@@ -66,6 +67,7 @@ def replay(parts: Parts, record: DecisionRecord, sends: LiveSends) -> tuple[Ques
         overrides=check_overrides(
             parts.catalog, parts.snapshot, row, context, record.pair_features, pair_names
         ),
+        by_formula=record.propensity_kind == "exact",
         with_propensities=record.propensity_kind != "deferred",
         charge=charge_of(parts.catalog, record.theta, record.budgets),
     )
@@ -102,8 +104,10 @@ def replay_segment(parts: Parts, run: RunRecord, frame: pl.DataFrame, sends: Liv
     for start in range(0, frame.height, ROWS):
         logged = chunk_of_segment(frame.slice(start, ROWS), parts.snapshot)
         same = np.zeros(logged.n_members, np.bool_)
-        for sequence in np.unique(logged.history_sequence).tolist():
-            places = np.flatnonzero(logged.history_sequence == sequence)
+        # What replays gave is made by replays again, also where there is a formula now.
+        kinds = np.stack([logged.history_sequence, logged.propensity_hits >= 0])
+        for sequence, replayed in np.unique(kinds, axis=1).T.tolist():
+            places = np.flatnonzero((kinds == [[sequence], [replayed]]).all(axis=0))
             again = decide_chunk(question_of(parts, run, logged, places, sends, sequence), 0)
             same[places] = _same_rows(
                 frame[start + places], segment_frame(padded(again, logged.sets.shape[0]))
@@ -134,9 +138,16 @@ def question_of(
         tie_cut=np.uint64(run.tie_cut),
         sends=sends,
         until_sequence=sequence,
-        with_propensities=not np.isnan(logged.propensity[places]).any(),
+        by_formula=not (logged.propensity_hits[places] >= 0).any(),
+        with_propensities=_have_propensities(logged, places),
         charge=charge_of(parts.catalog, run.theta, run.budgets),
     )
+
+
+def _have_propensities(logged: ResultChunk, places: NDArray[np.intp]) -> bool:
+    """Whether they were computed, also if not for all: then some had no formula, and the policy no replays."""
+    exploit = logged.propensity[places][logged.stratum[places] == EXPLOIT]
+    return not exploit.size or not np.isnan(exploit).all()
 
 
 def _same_rows(logged: pl.DataFrame, again: pl.DataFrame) -> NDArray[np.bool_]:

@@ -41,6 +41,9 @@ class Question:
     """Entries of `sends` after this one are not seen."""
     overrides: Overrides | None = None
     """Of a single member only."""
+    by_formula: bool = True
+    """Whether Thompson's sets have the propensity of the formula where it tells; else that of replays, as the log
+    says of decisions that were made before there was one."""
     with_propensities: bool = True
     """Whether exploit propensities are computed now, or left to a replay."""
     times_micros: NDArray[np.int64] | None = None
