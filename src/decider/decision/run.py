@@ -23,7 +23,7 @@ from decider.decision.exposure import Exposure, Seen
 from decider.decision.finding import Found, find_prices
 from decider.decision.frame import chunk_of_segment, segment_frame
 from decider.decision.parts import Parts
-from decider.decision.ports import Log
+from decider.decision.ports import Log, Ticket
 from decider.decision.pricing import RunPrice
 from decider.decision.request import RunRequest
 from decider.decision.result import ResultChunk, RunSummary
@@ -252,15 +252,22 @@ class Run:
     def _decide(self, segments: Iterator[NDArray[np.int64]]) -> Iterator[ResultChunk]:
         """Decide segment after segment, the next ones while this one becomes durable."""
         under_way: deque[_Segment] = deque()
+        entered: deque[tuple[ResultChunk, Ticket | None]] = deque()
         ordinal = self._n_decided
         try:
             for rows in segments:
                 under_way.append(self._begin(rows, ordinal))
                 ordinal += rows.size
                 if len(under_way) > sizes.AHEAD:
-                    yield from self._complete(under_way.popleft())
+                    entered.append(self._enter(under_way.popleft()))
+                    # The disk is at work on this one while the next one is entered.
+                    if len(entered) > 1:
+                        yield from self._answer(*entered.popleft())
             while under_way:
-                yield from self._complete(under_way.popleft())
+                entered.append(self._enter(under_way.popleft()))
+                yield from self._answer(*entered.popleft())
+            while entered:
+                yield from self._answer(*entered.popleft())
         finally:
             for segment in under_way:
                 self._drop(segment)
@@ -310,25 +317,33 @@ class Run:
     def _seal(self, chunk: ResultChunk) -> SealedSegment:
         return self._desk.log.seal_segment(self.run_id, chunk.first_ordinal, segment_frame(chunk))
 
-    def _complete(self, segment: _Segment) -> Iterator[ResultChunk]:
+    def _enter(self, segment: _Segment) -> tuple[ResultChunk, Ticket | None]:
+        """The segment's decisions, entered in the log or found there; and what tells when they are durable."""
+        ticket = None
         if segment.logged is not None:
             chunk = chunk_of_segment(self._desk.log.read_segment(segment.logged), self._desk.parts.snapshot)
             if not np.array_equal(chunk.rows, segment.rows):
                 rule = f"must come in the order in which run {self.run_id} first had them; others came in"
-                value = f"{segment.rows.size} members from place {self._n_decided} on"
+                value = f"{segment.rows.size} members from place {chunk.first_ordinal} on"
                 raise InvalidInput([Violation("members", f"{rule} {value}")])
         else:
             assert segment.made is not None
             chunk, seen, sealed = segment.made.result()
             if sealed is not None:
-                chunk = self._make_durable(chunk, seen, sealed)
+                chunk, ticket = self._log(chunk, seen, sealed)
+        return chunk, ticket
+
+    def _answer(self, chunk: ResultChunk, ticket: Ticket | None) -> Iterator[ResultChunk]:
+        """Give the decisions out, once they are durable."""
+        if ticket is not None:
+            ticket.wait()
         self._n_decided += chunk.n_members
         self._tally.add(chunk)
         if self._n_decided > self._answer_from:
             token = "" if self._request.dry_run else f"{self.run_id}:{self._n_decided}"
             yield replace(chunk, resume_token=token)
 
-    def _make_durable(self, chunk: ResultChunk, seen: Seen, sealed: SealedSegment) -> ResultChunk:
+    def _log(self, chunk: ResultChunk, seen: Seen, sealed: SealedSegment) -> tuple[ResultChunk, Ticket]:
         """Log the segment; members who were sent something in the meantime are decided again first."""
         exposure, log = self._desk.exposure, self._desk.log
         while True:
@@ -343,8 +358,7 @@ class Run:
                         chunk.rows, chunk.sets, self.parts.catalog, time_micros, commit.sequence
                     )
             if not changed.size:
-                commit.wait()
-                return chunk
+                return chunk, commit
             seen = exposure.observe(chunk.rows, self.parts.catalog)
             again = self._decide_chunk(self._question(chunk.rows[changed], seen), 0)
             chunk = replaced(chunk, changed, again)
