@@ -168,7 +168,7 @@ def test_a_decision_made_during_the_run_makes_it_decide_again(world: World) -> N
                 member_id=100, request_id=f"first-{turn}", decision_time_micros=TIME, policy="heuristic"
             )
             engine.decide(request)
-        (chunk,) = run._complete(segment)
+        (chunk,) = run._answer(*run._enter(segment))
         assert chunk.history_sequence[0] == 3
         assert (chunk.history_sequence[1:] == 0).all()
         (again,) = (d for d in [engine.explain(f"{run.run_id}-0")])
