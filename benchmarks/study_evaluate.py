@@ -8,7 +8,6 @@ second and the peak of the process's memory, less what it takes to start.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
@@ -27,7 +26,17 @@ N_FEATURES = 32
 ARMS = ("none", "sale", "news")
 CHANCES = np.array([0.4, 0.35, 0.25])
 FEATURES = [f"f{j:02d}" for j in range(N_FEATURES)]
-_LAUNCH = "import sys; from decider.cli.main import app; sys.argv[0] = 'decider'; app()"
+# The peak is read by the process itself: what the system tells its parent begins with the parent's own.
+_LAUNCH = """
+import sys
+from pathlib import Path
+from decider.cli.main import app
+sys.argv[0] = "decider"
+try:
+    app()
+finally:
+    print(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0], file=sys.stderr)
+"""
 
 
 def effects() -> np.ndarray:
@@ -86,12 +95,11 @@ def judged(log: Path, model: Path, *options: str) -> tuple[float, float]:
     command = [sys.executable, "-c", _LAUNCH, "evaluate", str(log), "--reward", "visit", "--model", str(model),
                "--volume", "30%", "--opt-outs", "left", "--json", *options]  # fmt: skip
     start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - start
-    if status:
-        raise SystemExit(f"evaluate ended with status {status}")
-    return seconds, usage.ru_maxrss / 1024
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return seconds, int(done.stderr.split()[-1]) / 1024
 
 
 def main() -> None:

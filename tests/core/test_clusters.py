@@ -35,11 +35,11 @@ def test_a_cluster_out_of_range_changes_nothing(wrong):
 
 
 def test_groups_are_even_and_depend_on_the_member_alone():
-    keys = np.arange(64_000, dtype=np.uint64)
+    keys = np.arange(8_000, dtype=np.uint64)
     groups = keyed_groups(STREAM, keys, 64)
     counts = np.bincount(groups, minlength=64)
     # Chi-square with 63 degrees of freedom: beyond 117.3 with probability 4e-5.
-    assert np.square(counts - 1000).sum() / 1000 < 117.3
+    assert np.square(counts - 125).sum() / 125 < 117.3
     np.testing.assert_array_equal(keyed_groups(STREAM, keys[::-1].copy(), 64), groups[::-1])
     assert len(np.unique(keyed_groups(STREAM, keys, 1))) == 1
 
@@ -50,7 +50,7 @@ def test_the_number_of_groups_is_a_power_of_two(n_groups):
         keyed_groups(STREAM, np.zeros(1, np.uint64), n_groups)
 
 
-@pytest.mark.parametrize("n", [1, 1000, 400_000])
+@pytest.mark.parametrize("n", [1, 1000, 30_000])
 def test_members_are_counted_whatever_their_rows(n):
     keys = np.random.default_rng(1).permutation(np.repeat(np.arange(n, dtype=np.uint64), 2))
     halves = no_marks(), no_marks()

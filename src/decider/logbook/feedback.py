@@ -30,7 +30,7 @@ FORMAT = "decider.feedback"
 PART_ROWS = 1_000_000
 GROUP_ROWS = 1 << 18
 """Rows of a row group: what is read at a time by who goes through a log in chunks."""
-CHUNK_ROWS = 1 << 16
+CHUNK_ROWS = 1 << 15
 MANIFEST_NAME = "manifest.json"
 
 Fact = str | int | float | bool | list[str] | dict[str, int | float] | None
