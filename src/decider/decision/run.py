@@ -271,6 +271,10 @@ class Run:
         finally:
             for segment in under_way:
                 self._drop(segment)
+            # What is entered becomes durable, also where nobody hears of it: whoever goes on is to find it.
+            for _, ticket in entered:
+                if ticket is not None:
+                    ticket.wait()
 
     def _drop(self, segment: _Segment) -> None:
         """Let go of a segment that a run broken off leaves: another one may seal its ordinals."""
