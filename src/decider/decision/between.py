@@ -1,0 +1,182 @@
+"""Members counted at any prices of a range, without assembling those again whose set none of them changes."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from functools import partial
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from decider.decision import sizes
+from decider.decision.asking import Members
+from decider.decision.charged import Charge, Lanes
+from decider.decision.charges import Charges
+from decider.decision.held import Held, Weighed, added, weigh
+from decider.decision.pricing import RunPrice
+from decider_core.assemble import Caps
+from decider_core.budgets import Outcome
+from decider_core.counts import SentGains, count_gains
+from decider_core.random import tie_keys
+from decider_core.settled import settled
+
+Prices = NDArray[np.float32]
+"""[n_budgets]"""
+T = TypeVar("T")
+
+
+class Near(NamedTuple):
+    """Prices of budgets, between which the exact ones are thought to lie: [n_budgets] each."""
+
+    low: Prices
+    high: Prices
+
+    def widened(self, prices: Prices) -> Near:
+        """Ten times as wide where the prices lie outside, as far as it goes where it is wide already."""
+        width = np.where(np.isfinite(self.high), self.high - self.low, 0.0)
+        low = np.where(prices < self.low, np.maximum(prices - 10.0 * width, 0.0), self.low)
+        low = np.where(low < 0.5 * self.low, 0.0, low)
+        high = np.where(prices > self.high, prices + 10.0 * width, self.high)
+        high = np.where(high > 2.0 * self.high, np.inf, high)
+        return Near(low.astype(np.float32), high.astype(np.float32))
+
+
+class Between:
+    """Members, counted for prices in a range: those whose set it does not change once, the others each time.
+
+    Parameters
+    ----------
+    members, charges
+        Of the run.
+    near
+        The range; without one everybody is counted each time.
+    share
+        Of the members, by their keys; all without.
+    """
+
+    def __init__(
+        self, members: Members, charges: Charges, near: Near | None, share: float | None = None
+    ) -> None:
+        self.charges, self.near = charges, near
+        self._members, self._share = members, share
+        self.n_members = 0
+        """So many there were."""
+        self.drawn = np.zeros(charges.less.size, np.int64)
+        """[K] sends drawn at random, which no price changes."""
+        self._held = Held(members.directory)
+        try:
+            self._go_through()
+        except BaseException:
+            self._held.close()
+            raise
+
+    def outcome_at(self, prices: Prices, cuts: NDArray[np.uint64] | None = None) -> Outcome:
+        """What goes out at some prices and tie cuts, beside what is drawn at random.
+
+        Outside the range, members are gone through again in a wider one.
+        """
+        charges, charge = self.charges, self.charges.at(prices, cuts)
+        if self.near is not None and not self._holds(charge, self.near):
+            below = prices if cuts is None else np.where(cuts > 0, prices * np.float32(0.999), prices)
+            self.near = self.near.widened(below).widened(prices)
+            if not self._holds(charge, self.near):
+                self.near = Near(np.zeros_like(prices), np.full_like(prices, np.inf))
+            self._held.close()
+            self._held = Held(self._members.directory)
+            self._go_through()
+        found = self._held.counts_at(charge, charges.less, self._members.pool)
+        # What is left of a budget is the same difference: so it is kept to the last bit, whatever costs are.
+        sent = self.drawn + self._same.per_candidate + found.per_candidate
+        return Outcome(charges.spent(sent) - charges.spent(self.drawn), self._same.net + found.net)
+
+    def close(self) -> None:
+        """Let go of what is kept."""
+        self._held.close()
+
+    def _holds(self, charge: Charge, near: Near) -> bool:
+        """Whether a charge lies in a range for everybody, on either side of the cuts."""
+        low, high = self.charges.at(near.low).worth, self.charges.at(near.high).worth
+        return bool(((charge.of(np.uint64(0)) >= low) & (charge.worth <= high)).all())
+
+    def _go_through(self) -> None:
+        """Value everybody once."""
+        parts: list[SentGains] = []
+        self.n_members, self.drawn = 0, np.zeros_like(self.drawn)
+        work = partial(_sorted_out, charges=self.charges, near=self.near)
+        for one in _each(self._members, work, self._share):
+            self._held.add(one.left)
+            parts.append(one.same)
+            self.drawn += one.drawn
+            self.n_members += one.n_members
+        self._held.seal()
+        self._same = added(parts, self.drawn.size)
+
+
+class _SortedOut(NamedTuple):
+    same: SentGains
+    left: Lanes
+    drawn: NDArray[np.int64]
+    n_members: int
+
+
+def _sorted_out(weighed: Weighed, charges: Charges, near: Near | None) -> _SortedOut:
+    """Count whose set is the same at all prices in the range; the others are left."""
+    lanes, priced, drawn = weighed
+    if near is None:
+        everybody = lanes.of(np.flatnonzero(priced))
+        return _SortedOut(SentGains(np.zeros_like(drawn), 0.0), everybody, drawn, lanes.n_members)
+    low, high = charges.at(near.low), charges.at(near.high)
+    sets, gains = lanes.sets_at(low)
+    # Nothing is to be looked at, nor counted, of those whose set no price decides.
+    sets[:, ~priced] = -1
+    same = settled(
+        sets, lanes.value, lanes.reason, lanes.fatigue, lanes.same_topic_penalty,
+        low.worth, high.worth, charges.alike, lanes.caps,
+    )  # fmt: skip
+    left = np.flatnonzero(same == 0)
+    sets[:, left] = -1
+    return _SortedOut(count_gains(sets, gains, charges.less), lanes.of(left), drawn, lanes.n_members)
+
+
+def _each(members: Members, work: Callable[[Weighed], T], share: float | None = None) -> Iterator[T]:
+    """Value all members, or a share of them by their keys, chunk by chunk, and give what `work` makes of each."""
+    asking, price = members.asking, RunPrice.at(members.asking.bound.policy.price)
+    seen = members.observe(np.zeros(0, np.int64))
+    under_way: deque[Future[T]] = deque()
+    for rows in _chunks(members, share):
+        question = asking.question(rows, seen, price, with_propensities=False)
+        under_way.append(members.pool.submit(lambda question: work(weigh(question)), question))
+        if len(under_way) > sizes.CHUNKS_AHEAD:
+            yield under_way.popleft().result()
+    while under_way:
+        yield under_way.popleft().result()
+
+
+def _chunks(members: Members, share: float | None) -> Iterator[NDArray[np.int64]]:
+    if share is None:
+        yield from members.rows(sizes.CHUNK)
+        return
+    asking, waiting = members.asking, np.zeros(0, np.int64)
+    for rows in members.rows(sizes.SEGMENT):
+        keys = tie_keys(asking.bound.policy.seed, asking.epoch, asking.parts.snapshot.keys[rows])
+        waiting = np.concatenate([waiting, rows[keys < np.uint64(share * 2.0**64)]])
+        while waiting.size >= sizes.CHUNK:
+            yield waiting[: sizes.CHUNK]
+            waiting = waiting[sizes.CHUNK :]
+    if waiting.size:
+        yield waiting
+
+
+def rehearse() -> None:
+    """Look at one member between two prices, so that no run waits for what that needs compiled."""
+    nothing, room = np.zeros(1, np.float32), np.ones(1, np.int16)
+    place = np.zeros(1, np.int32)
+    caps = Caps(place, place, room, room[None], room[None], 1)
+    keys = np.zeros(1, np.uint64)
+    block = Lanes(np.ones((1, 1), np.float32), np.zeros((1, 1), np.uint8), nothing, 0.0, keys, caps)
+    sets, gains = block.sets_at(Charge(nothing, keys))
+    settled(sets, block.value, block.reason, block.fatigue, 0.0, nothing, nothing, place, caps)
+    count_gains(sets, gains, np.zeros(1))
