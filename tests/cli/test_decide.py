@@ -11,6 +11,7 @@ import pytest
 from decider.cli.one import typed_id
 from decider.cli.results import ResultFile
 from decider.decision import sizes
+from decider.decision.held import Held
 from decider.errors import InvalidInput
 from tests.cli.small_house import N_MEMBERS, done, run
 
@@ -68,6 +69,25 @@ def test_budgets_are_kept_and_the_run_is_resumed_with_them(
     assert said.code == 0, said.err
     for text in ("Budgets", "email", "messages", "below the most that any choice within the budgets"):
         assert text in said.out
+
+
+def test_a_run_that_stops_before_its_prices_are_found_says_so(
+    own_house: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = own_house / "decider.toml"
+    options = ("decide", "--config", config, "--budget", "email=20%", *MONDAY)
+
+    def interrupted(_: Held) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as during:
+        during.setattr(Held, "seal", interrupted)
+        stopped = run(*options)
+    assert stopped.code == 130
+    assert "nothing is decided yet" in stopped.err
+    assert "--resume --request-id monday" in stopped.err
+    resumed = done("decide", "--config", config, "--resume", "--request-id", "monday")
+    assert resumed == done(*options)
 
 
 def test_a_cost_budget_of_all_channels(own_house: Path) -> None:

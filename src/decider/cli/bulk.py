@@ -185,9 +185,12 @@ def _promise(asked: Asked, run: Run) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        _, n_done, n_total = run.progress()
+        stage, n_done, n_total = run.progress()
         run.close()
         if not asked.dry_run:
-            say(f"stopped after {n_done:,} of {n_total or 0:,} members; what is decided is durable")
+            if stage == "pricing":
+                say("stopped while the price was being found: nothing is decided yet")
+            else:
+                say(f"stopped after {n_done:,} of {n_total or 0:,} members; what is decided is durable")
             say(f"go on with: decider decide --resume --request-id {asked.request_id}")
         raise
