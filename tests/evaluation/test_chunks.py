@@ -94,7 +94,7 @@ def test_judged_in_chunks_policies_have_the_numbers_that_each_has_in_memory(cuts
     wide = {"groups": np.array([0, 1, 1]), "reward_range": (-20.0, 20.0), "n_resamples": 200, "seed": 9}
     places = np.split(np.arange(2000), cuts)
 
-    def passes():
+    def passes(_):
         for rows in places:
             yield JudgedChunk(
                 log.rows(rows), {name: target[rows] for name, target in targets.items()},
@@ -170,7 +170,7 @@ def test_a_reward_out_of_range_is_named_before_anything_is_judged():
     spec = JudgeSpec(reward_range=(-1e9, float(np.sort(log.reward)[-2])), limits=Limits(0, 1, 0, 0))
     row = int(np.argmax(log.reward))
     with pytest.raises(InvalidInput, match=f"y:visit must be in reward_range .* at row {row}$"):
-        judge_policies(lambda: parts, spec, MemberCount.of(log.member_keys))
+        judge_policies(lambda _: parts, spec, MemberCount.of(log.member_keys))
 
 
 def test_a_cost_below_zero_is_refused_before_rows_are_read():

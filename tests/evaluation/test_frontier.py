@@ -81,7 +81,7 @@ def test_in_chunks_it_is_what_it_is_in_memory(cuts):
     whole = frontier(tau, log, q_hat, harm=harm, q_harm=2 * q_hat, **options)
     places = np.split(np.arange(2000), cuts)
 
-    def passes():
+    def passes(_):
         for rows in places:
             models = (lambda _, rows=rows: q_hat[rows]), (lambda _, rows=rows: 2 * q_hat[rows])
             yield JudgedChunk(log.rows(rows), {}, models[0], harm.rows(rows), models[1]), tau[rows]

@@ -61,7 +61,7 @@ def test_passes_give_what_is_judged_in_memory(feedback, model, half):
         "first": lambda rows: constant(rows, 1),
         "best": passes.best_at_volume(survey, "it", model, 0.3),
     }
-    chunks = list(passes.judged(survey, lessons, policies))
+    chunks = list(passes.judged(survey, lessons, policies, "judging"))
     assert len(chunks) == 6
     harm, q_harm = whole.other_reward("left")
     for ref, comp in (
@@ -90,7 +90,9 @@ def test_judged_by_passes_a_policy_has_the_numbers_it_has_in_memory(feedback, mo
     lessons = passes.lessons(survey)
     policies = {"best": passes.best_at_volume(survey, "it", model, 0.3)}
     comp = judge_policies(
-        lambda: passes.judged(survey, lessons, policies), JudgeSpec(n_resamples=0, seed=2), survey.judged
+        lambda _: passes.judged(survey, lessons, policies, "judging"),
+        JudgeSpec(n_resamples=0, seed=2),
+        survey.judged,
     )["best"].found
     target = best_at_volume(whole.rows, whole.predicted(model), 0.3)
     ref = judge_policy(target, whole.rows, whole.q_hat, n_resamples=0, seed=2)

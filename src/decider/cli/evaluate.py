@@ -108,18 +108,20 @@ def evaluate(
     spec = judging_spec(reward, half, share, seed, folds)
     loaded = models_named(model or [], models, config)
     limits = Limits(effective_rows=least_effective_rows, largest_share=largest_share)
+    seen = tell_of_seen_rows(spec, loaded, machine)
     with progress(machine) as advance:
         log = LogPasses.open(feedback, spec, pairs("message", message or []), opt_outs, advance)
         judge = JudgeSpec(
             wanted, _groups(log, group or []), possible, rule.value, resamples, seed, limits,
             _costs(log, cost or []),
         )  # fmt: skip
-        seen = tell_of_seen_rows(spec, loaded, machine)
         survey = log.survey(loaded)
         policies = _policies(log, survey, loaded, at)
         lessons = log.lessons(survey)
-        say(f"judging {len(policies)} policies on {survey.n_judged:,} rows", machine)
-        judged = judge_policies(lambda: log.judged(survey, lessons, policies), judge, survey.judged)
+        judged = judge_policies(
+            lambda stage: log.judged(survey, lessons, policies, stage), judge, survey.judged
+        )
+    say(f"judged {len(judged)} policies on {survey.n_judged:,} rows", machine)
     verdicts = [told.Verdict(name, *found) for name, found in judged.items()]
     effects, checks, n_rows = lessons.effects, lessons.checks, log.feedback.n_rows
     payload = {

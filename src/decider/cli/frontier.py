@@ -63,12 +63,14 @@ def command(
         raise InvalidInput.of("model", "must predict incrementality: its numbers are prices", found.outcome)
     spec = judging_spec(reward, half, share, seed, folds)
     asked = FrontierSpec(exchange_rate, opt_out_rate, today, n_resamples=resamples, seed=seed)
+    seen = tell_of_seen_rows(spec, loaded, machine)[model]
     with progress(machine) as advance:
         log = LogPasses.open(feedback, spec, pairs("message", message or []), opt_outs, advance)
-        seen = tell_of_seen_rows(spec, loaded, machine)[model]
         survey = log.survey()
         lessons = log.lessons(survey)
-        curve = frontier_in_passes(lambda: log.ranked(survey, lessons, found), asked, survey.judged)
+        curve = frontier_in_passes(
+            lambda stage: log.ranked(survey, lessons, found, stage), asked, survey.judged
+        )
     recommended = curve.recommended
     payload = {
         "feedback": str(feedback),

@@ -163,7 +163,7 @@ def frontier(
     models = [None if q is None else lambda _, q=q: q for q in (q_hat, q_harm)]
     chunk = JudgedChunk(log, {}, models[0], harm, models[1])
     spec = FrontierSpec(exchange_rate, harm_rate, today, shares, n_resamples, seed, limits or Limits())
-    return frontier_in_passes(lambda: [(chunk, tau)], spec, MemberCount.of(log.member_keys))
+    return frontier_in_passes(lambda _: [(chunk, tau)], spec, MemberCount.of(log.member_keys))
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ class FrontierSpec:
 
 
 def frontier_in_passes(
-    passes: Callable[[], Iterable[tuple[JudgedChunk, F64]]], spec: FrontierSpec, members: MemberCount
+    passes: Callable[[str], Iterable[tuple[JudgedChunk, F64]]], spec: FrontierSpec, members: MemberCount
 ) -> Frontier:
     """Estimate what every price would earn, as :func:`frontier` does, on rows in chunks.
 
@@ -210,7 +210,7 @@ def frontier_in_passes(
         return Frontier((), refused=why)
 
     def ranked() -> Iterator[Ranked]:
-        for chunk, tau in passes():
+        for chunk, tau in passes("order"):
             yield _ranked(chunk.log, tau, spec.seed)[1]
 
     volumes = [min(n_rows, round(share * n_rows)) for share in spec.shares]
@@ -220,7 +220,7 @@ def frontier_in_passes(
     places = np.array([rising.index(volume) for volume in volumes])
     cuts = find_cuts(lambda: ranked(), rising)
     sums, first_row, has_harm = FrontierSums(members, len(rising), spec.n_resamples, spec.seed), 0, False
-    for chunk, tau in passes():
+    for chunk, tau in passes("estimates"):
         best, order = _ranked(chunk.log, tau, spec.seed)
         rows = np.arange(chunk.log.n_rows)
         columns = np.zeros((3, chunk.log.n_rows))
@@ -270,14 +270,14 @@ def _ranked(log: Logged, tau: F64, seed: int) -> tuple[NDArray[np.int64], Ranked
 
 
 def _look(
-    passes: Callable[[], Iterable[tuple[JudgedChunk, F64]]], spec: FrontierSpec, members: MemberCount
+    passes: Callable[[str], Iterable[tuple[JudgedChunk, F64]]], spec: FrontierSpec, members: MemberCount
 ) -> tuple[int, int, str]:
     """Count rows, and those above today's price; and say why there is no frontier, or ""."""
     checks: CheckSums | None = None
     supports: list[SupportSums] = []
     arms: Sequence[str] = ()
     n_rows = n_above = 0
-    for chunk, tau in passes():
+    for chunk, tau in passes("gates"):
         log = chunk.log
         if checks is None:
             arms, checks = log.arms, CheckSums(log.arms, members)

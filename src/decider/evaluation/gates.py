@@ -41,7 +41,7 @@ class Gates:
         self.has_harm = False
         checks: CheckSums | None = None
         n_rows = 0
-        for chunk in passes():
+        for chunk in passes("gates"):
             if checks is None:
                 checks = CheckSums(chunk.log.arms, members)
                 self._sources = {

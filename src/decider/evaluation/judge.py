@@ -109,7 +109,7 @@ def judge_policy(
     spec = JudgeSpec(estimators, groups, reward_range, rule, n_resamples, seed, limits or Limits())
     chunk = JudgedChunk(log, {"policy": target}, None if q_hat is None else lambda _: q_hat)
     with SideBySide() as side:
-        judge = _Judge(lambda: [chunk], spec, MemberCount.of(log.member_keys), side, uses_up=False)
+        judge = _Judge(lambda _: [chunk], spec, MemberCount.of(log.member_keys), side, uses_up=False)
     return judge.found(REWARD, "policy")
 
 
@@ -226,7 +226,7 @@ class _Judge:
             largest = self.gates.largest_weight(policy)
             candidates = {name: candidates_for(name, largest) for name in some}
             sums[by, policy] = ThresholdSums(candidates, members, spec.rule, spec.seed)
-        for chunk in passes():
+        for chunk in passes("thresholds"):
             chunk.ready(REWARD)
             self._side.map(partial(self._tune, chunk, sums), sums)
         return {
@@ -244,7 +244,7 @@ class _Judge:
             names.setdefault(name.policy, []).append(name)
         sums = TermSums(members, self._spec.n_resamples, self._spec.seed, self._side)
         others = [policy for policy in self._judged if policy != CONTROL]
-        for chunk in passes():
+        for chunk in passes("estimates"):
             chunk.ready(REWARD, HARM)
             found = self._side.map(partial(self._terms, chunk, names), (*others, CONTROL))
             sums.add({name: each for some in found for name, each in some.items()}, chunk.log.member_keys)

@@ -134,5 +134,5 @@ class JudgedChunk:
         return None if self.harm is None or self.harm_model is None else self.harm_model(self.harm)
 
 
-Passes = Callable[[], Iterable[JudgedChunk]]
-"""Goes through all chunks once more, in the same order, whenever it is called."""
+Passes = Callable[[str], Iterable[JudgedChunk]]
+"""Goes through all chunks once more, in the same order, whenever it is called: with what the pass is for."""

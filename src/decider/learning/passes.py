@@ -191,26 +191,26 @@ class LogPasses:
         return lambda log: best_above(log, self._predicted(log, model), price)
 
     def judged(
-        self, survey: Survey, lessons: Lessons, policies: Mapping[str, Decide | None]
+        self, survey: Survey, lessons: Lessons, policies: Mapping[str, Decide | None], stage: str
     ) -> Iterator[JudgedChunk]:
         """Go through the rows that judge, with what policies would do there; None is one that sends nothing."""
         q_hat = self._model(survey, lessons)
 
         def chunks() -> Iterator[JudgedChunk]:
-            for log, *others in self._judged_rows("judging"):
+            for log, *others in self._judged_rows(stage):
                 targets = {name: None if decide is None else decide(log) for name, decide in policies.items()}
                 yield JudgedChunk(log, targets, q_hat, *((others[0], q_hat) if others else ()))
 
         return ahead(chunks())
 
     def ranked(
-        self, survey: Survey, lessons: Lessons, model: UpliftModel
+        self, survey: Survey, lessons: Lessons, model: UpliftModel, stage: str
     ) -> Iterator[tuple[JudgedChunk, F64]]:
         """Go through the rows that judge, with what a model predicts of every arm."""
         q_hat = self._model(survey, lessons)
 
         def chunks() -> Iterator[tuple[JudgedChunk, F64]]:
-            for log, *others in self._judged_rows("frontier"):
+            for log, *others in self._judged_rows(stage):
                 chunk = JudgedChunk(log, {}, q_hat, *((others[0], q_hat) if others else ()))
                 yield chunk, self._predicted(log, model)
 
