@@ -126,6 +126,8 @@ class Block(NamedTuple):
     """i16[n_channels, LANES]: eligible candidates of the channel."""
     n_topic: I16
     """i16[n_topics, LANES]: and of the topic."""
+    room: I64
+    """i64[LANES]: messages that the member may get."""
     tells: U8
     """u8[LANES]: not 0 where the formula tells."""
     size: I64
@@ -162,6 +164,7 @@ def _block(n_candidates: int, n_channels: int, n_topics: int) -> Block:
         np.empty((n_candidates, LANES), np.uint8),
         np.empty((n_channels, LANES), np.int16),
         np.empty((n_topics, LANES), np.int16),
+        np.empty(LANES, np.int64),
         np.empty(LANES, np.uint8),
         np.empty(LANES, np.int64),
         np.empty(LANES),
@@ -191,7 +194,7 @@ def _set_choice(
             r = first + i
             if where[r] == 0 or block.tells[i] == 0:
                 continue
-            full = block.size[i] >= caps.room_member[r]
+            full = block.size[i] >= block.room[i]
             chance = 0.0 if full else block.product[i]
             if block.size[i] > 0 and (full or fatigue[r] > np.float32(0.0)):
                 low = np.float64(fatigue[r]) * (block.size[i] - 1)
@@ -218,6 +221,8 @@ def _fill(
     block.n_channel[:] = 0
     block.n_topic[:] = 0
     block.tells[:] = 1
+    for i in range(n):
+        block.room[i] = min(caps.room_member[first + i], len(sets))
     for k in range(len(mean)):
         taken = np.float64(terms.price[k]) * np.float64(terms.cost[k])
         in_channel, in_topic = block.n_channel[caps.channel[k]], block.n_topic[caps.topic[k]]
@@ -241,8 +246,8 @@ def _fill(
     penal = terms.same_topic_penalty > np.float32(0.0)
     for t in range(len(block.n_topic)):
         for i in range(n):
-            room = min(caps.room_topic[t, first + i], caps.room_member[first + i])
-            block.tells[i] &= np.uint8((room >= caps.room_member[first + i]) | (block.n_topic[t, i] <= room))
+            room = caps.room_topic[t, first + i]
+            block.tells[i] &= np.uint8((room >= block.room[i]) | (block.n_topic[t, i] <= room))
             block.tells[i] &= np.uint8((not penal) | (block.n_topic[t, i] <= 1))
     for i in range(n):
         size = 0

@@ -143,6 +143,16 @@ def test_what_binds_nobody_does_not_matter():
     np.testing.assert_array_equal(set_choice(sets, **alone), chances)
 
 
+def test_no_set_is_larger_than_its_places():
+    case = world(6, n_members=5)
+    room = np.full(5, 3, np.int16)
+    rooms = np.tile(room, (2, 1))
+    case = changed(case, room_member=room, room_channel=rooms, room_topic=rooms)
+    sets = assembled(case, 6)
+    more = changed(case, room_member=room + np.int16(4))
+    np.testing.assert_array_equal(set_choice(sets, **more), set_choice(sets, **case))
+
+
 def test_no_room_means_nothing_for_certain():
     case = world(1, n_members=2)
     case = changed(case, room_member=np.zeros(2, np.int16))
