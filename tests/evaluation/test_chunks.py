@@ -1,6 +1,7 @@
 """A log that goes through in chunks: the same numbers as in memory, and errors that name the row of the log."""
 
 from dataclasses import fields
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -14,12 +15,14 @@ from decider.evaluation import (
     JudgeSpec,
     Limits,
     MemberCount,
+    judge,
     judge_policies,
     judge_policy,
     logged_chunks,
     read_logged,
     volume_and_cost,
 )
+from decider.evaluation.ahead import SideBySide
 from decider.evaluation.effects import EffectSums, arm_effects
 from decider.evaluation.policies import best_above, best_at_volume, volume_price
 from decider.evaluation.propensities import CheckSums, check_propensities
@@ -115,6 +118,16 @@ def test_judged_in_chunks_policies_have_the_numbers_that_each_has_in_memory(cuts
                 same(getattr(comp, form), getattr(ref, form))
         uses = volume_and_cost(target, log, costs, n_resamples=200, seed=9)
         same(dict(enumerate(found[name][1:3])), dict(enumerate(uses)))
+
+
+def test_threads_change_no_bit(monkeypatch):
+    log = simulated(10, n=1500, rows_per_member=3)
+    policy, q_hat = np.ones(1500, np.int64), 0.5 * level(log.x)
+    found = []
+    for threads in (1, 4):
+        monkeypatch.setattr(judge, "SideBySide", partial(SideBySide, threads))
+        found.append(judge_policy(policy, log, q_hat, groups=np.array([0, 1, 1]), n_resamples=200))
+    assert found[0] == found[1]
 
 
 def same(comp, ref):

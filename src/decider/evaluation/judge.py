@@ -116,8 +116,9 @@ def judge_policy(
 def judge_policies(passes: Passes, spec: JudgeSpec, members: MemberCount) -> dict[str, JudgedPolicy]:
     """Judge policies on rows in chunks, as :func:`judge_policy` does one on rows in memory.
 
-    All policies share the resamples: that of a difference is the difference of theirs. Memory is bounded by the
-    chunk, by the number of policies and by 128 MiB of sums by cluster, whatever the number of rows.
+    All policies share the resamples: that of a difference is the difference of theirs. Whatever the number of rows,
+    sums by cluster take at most 128 MiB, and 20 MiB for each policy while thresholds are chosen. The result does not
+    depend on the number of threads.
 
     Parameters
     ----------
