@@ -119,6 +119,7 @@ def _coverage(target: F64, propensity: F64, action: I64, least: float, weight: F
     n_unsupported, smallest, covered, largest_ratio, n_certain = 0, found[1], 0.0, 0.0, 0
     for i in range(action.size):
         unsupported = certain = False
+        of_row = 0.0
         for a in range(target.shape[1]):
             chance, wanted = propensity[i, a], target[i, a]
             if wanted > 0.0:
@@ -126,9 +127,11 @@ def _coverage(target: F64, propensity: F64, action: I64, least: float, weight: F
                 unsupported = unsupported or chance == 0.0
                 certain = certain or wanted == 1.0
                 if chance >= least:
-                    covered += wanted
+                    of_row += wanted
                 if chance > 0.0:
                     largest_ratio = max(largest_ratio, wanted / chance)
+        # Row by row, since those add up to 1 exactly or nearly so.
+        covered += of_row
         n_unsupported += unsupported
         n_certain += certain
         weight[i] = target[i, action[i]] / propensity[i, action[i]]

@@ -1,5 +1,6 @@
 """A log that goes through in chunks: the same numbers as in memory, and errors that name the row of the log."""
 
+import weakref
 from dataclasses import fields
 from functools import partial
 
@@ -118,6 +119,23 @@ def test_judged_in_chunks_policies_have_the_numbers_that_each_has_in_memory(cuts
                 same(getattr(comp, form), getattr(ref, form))
         uses = volume_and_cost(target, log, costs, n_resamples=200, seed=9)
         same(dict(enumerate(found[name][1:3])), dict(enumerate(uses)))
+
+
+def test_chunks_are_forgotten():
+    log = simulated(11, n=2000)
+    alive, most = weakref.WeakSet(), []
+
+    def passes(_):
+        for part in cut(log, range(100, 2000, 100)):
+            chunk = JudgedChunk(part, {"one": np.eye(3)[np.ones(100, np.int64)]}, lambda rows: level(rows.x))
+            alive.add(chunk)
+            most.append(len(alive))
+            yield chunk
+
+    judge_policies(passes, JudgeSpec(n_resamples=100), MemberCount.of(log.member_keys))
+    assert len(most) == 3 * 20
+    # The one that is judged, and the one that is made.
+    assert max(most) <= 2
 
 
 def test_threads_change_no_bit(monkeypatch):
