@@ -145,13 +145,15 @@ class LogPasses:
         moments: FeatureMoments | None = None
         for logs in ahead(self._chunks("survey")):
             members.add(logs[0].member_keys)
-            for log in (self._judging(logs) or ())[:1]:
-                judged.add(log.member_keys)
-                n_judged += log.n_rows
-                more = FeatureMoments.of(log.x)
-                moments = more if moments is None else moments.plus(more)
-                for name, model in models.items():
-                    count_largest(largest[name], log, self._predicted(log, model))
+            rows = self._judging(logs)
+            if rows is None:
+                continue
+            judged.add(rows[0].member_keys)
+            n_judged += rows[0].n_rows
+            more = FeatureMoments.of(rows[0].x)
+            moments = more if moments is None else moments.plus(more)
+            for name, model in models.items():
+                count_largest(largest[name], rows[0], self._predicted(rows[0], model))
         if moments is None:
             raise InvalidInput.of("rows", f"must have at least one in the half {self.spec.half!r}", "none")
         feature_map = RawMap.of_moments(moments, self.feedback.feature_names)
@@ -218,9 +220,8 @@ class LogPasses:
 
     def _model(self, survey: Survey, lessons: Lessons) -> Callable[[Logged], F64]:
         def q_hat(log: Logged) -> F64:
-            with one_thread():
-                models = lessons.models[log.reward_name]
-                return models.predict(survey.feature_map.apply(log.x), self._folds(log))
+            z = survey.feature_map.apply(log.x)
+            return lessons.models[log.reward_name].predict(z, self._folds(log))
 
         return q_hat
 
