@@ -4,7 +4,7 @@ A search tries hundreds of prices. It is first made for a few thousand of the me
 are valued once, between prices that lie some standard errors to either side. Most get the same set at all of them and
 are counted there and then; the others are kept, and a search in that range assembles these alone. So on to everybody,
 of whom a few in a hundred are kept, for the exact search. One that leaves its range makes it anew, wider: so
-ranges are a matter of speed, and never of the prices.
+ranges are a matter of speed, and of the prices only where two budgets outbid each other by the last bits.
 """
 
 from __future__ import annotations
