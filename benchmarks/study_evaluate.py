@@ -1,9 +1,9 @@
-"""Time and memory of `decider evaluate` by rows: ``python -m benchmarks.study_evaluate [ROWS] ...``.
+"""Time and memory of `decider evaluate` and `frontier`: ``python -m benchmarks.study_evaluate [ROWS] ...``.
 
 For each number of rows (1e6 and 5e6 unless given) it writes a log of 32 features, three arms and two rewards,
-part by part; trains nothing, but judges a model of known effects at a volume of 30 %, beside the constant
-policies and a random one, by every estimator with 1,000 resamples and opt-outs; and prints seconds, rows a
-second and the peak of the process's memory, less what it takes to start.
+part by part. A model of known effects is judged at a volume of 30 %, beside the constant policies and a random
+one, by every estimator with 1,000 resamples and opt-outs; then its frontier is drawn. Printed are seconds and rows
+a second, start included, and the peak of the process's memory.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from decider.logbook.feedback import PART_ROWS, Feedback, seal_parts
 from decider.models import RawMap, UpliftModel, save_model
 
 ROWS = (1_000_000, 5_000_000)
+SMALL = 20_000
+COMMANDS = {"evaluate": ("--volume", "30%"), "frontier": ("--exchange-rate", "0.03")}
 N_FEATURES = 32
 ARMS = ("none", "sale", "news")
 CHANCES = np.array([0.4, 0.35, 0.25])
@@ -90,12 +92,12 @@ def write(n_rows: int, folder: Path) -> tuple[Path, Path]:
     return log.path, folder / f"model-{n_rows}"
 
 
-def judged(log: Path, model: Path, *options: str) -> tuple[float, float]:
-    """Seconds and peak resident memory in MiB of one `decider evaluate`."""
-    command = [sys.executable, "-c", _LAUNCH, "evaluate", str(log), "--reward", "visit", "--model", str(model),
-               "--volume", "30%", "--opt-outs", "left", "--json", *options]  # fmt: skip
+def measured(command: str, log: Path, model: Path) -> tuple[float, float]:
+    """Seconds and peak resident memory in MiB of one command."""
+    arguments = [sys.executable, "-c", _LAUNCH, command, str(log), "--reward", "visit", "--model", str(model),
+                 "--opt-outs", "left", "--json", *COMMANDS[command]]  # fmt: skip
     start = time.perf_counter()
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - start
     if done.returncode:
         raise SystemExit(done.stderr)
@@ -107,13 +109,16 @@ def main() -> None:
     sizes = [int(float(text)) for text in sys.argv[1:]] or list(ROWS)
     with TemporaryDirectory(prefix="decider-evaluate-") as name:
         folder = Path(name)
-        small = write(20_000, folder)
-        judged(*small)  # kernels are compiled and kept
-        print(f"{'rows':>12} {'seconds':>8} {'rows/s':>10} {'peak MiB':>9}")
-        for n_rows in (20_000, *sizes):
-            log, model = small if n_rows == 20_000 else write(n_rows, folder)
-            seconds, peak = judged(log, model)
-            print(f"{n_rows:>12,} {seconds:>8.1f} {n_rows / seconds:>10,.0f} {peak:>9,.0f}", flush=True)
+        small = write(SMALL, folder)
+        for command in COMMANDS:
+            measured(command, *small)  # kernels are compiled and kept
+        print(f"{'command':>9} {'rows':>12} {'seconds':>8} {'rows/s':>10} {'peak MiB':>9}")
+        for n_rows in (SMALL, *sizes):
+            log, model = small if n_rows == SMALL else write(n_rows, folder)
+            for command in COMMANDS:
+                seconds, peak = measured(command, log, model)
+                rate = n_rows / seconds
+                print(f"{command:>9} {n_rows:>12,} {seconds:>8.1f} {rate:>10,.0f} {peak:>9,.0f}", flush=True)
 
 
 if __name__ == "__main__":
