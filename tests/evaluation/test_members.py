@@ -15,7 +15,7 @@ def counted(n, n_chunks=3, rows_per_member=2):
 def test_few_members_are_counted_exactly_and_are_clusters_of_their_own():
     count = counted(1000)
     clusters = count.clusters(5)
-    assert (count.n, clusters.n) == (1000, 1000)
+    assert (count.n, clusters.n, count.is_exact) == (1000, 1000, True)
     keys = np.array([17, 3, 17, 999], np.uint64)
     assert clusters.of(keys).tolist() == [17, 3, 17, 999]
 
@@ -25,7 +25,7 @@ def test_many_members_are_counted_closely_and_are_put_in_groups():
     # A relative standard error of 2e-4; five of them.
     assert count.n == pytest.approx(MOST_MEMBERS + 100_000, rel=1e-3)
     clusters = count.clusters(5)
-    assert (clusters.n, clusters.known) == (MOST_MEMBERS, None)
+    assert (clusters.n, clusters.known, count.is_exact) == (MOST_MEMBERS, None, False)
     places = clusters.of(np.arange(100_000, dtype=np.uint64))
     assert places.min() >= 0
     assert places.max() < MOST_MEMBERS

@@ -35,6 +35,7 @@ from decider.evaluation import (
     Limits,
     judge_policies,
 )
+from decider.evaluation.members import MOST_MEMBERS, MemberCount
 from decider.evaluation.policies import constant, random_at_volume
 from decider.learning import LogPasses, Survey
 from decider.learning.passes import Decide
@@ -133,6 +134,8 @@ def evaluate(
         "propensity_checks": [each._asdict() for each in checks],
         "half": half.value,
         "rows_judged": survey.n_judged,
+        "members_judged": survey.judged.n,
+        "errors_clustered_by": "member" if survey.judged.is_exact else "group of members",
         "volume": at,
         "rule": rule.value,
         "limits": {"effective_rows": least_effective_rows, "largest_share": largest_share,
@@ -144,6 +147,7 @@ def evaluate(
         "values": [told.payload_of(each, opt_outs) for each in verdicts],
     }  # fmt: skip
     drawn = [
+        facts("Members", _members(survey.judged)),
         *told.drawn_effects(reward, n_rows, effects.arms, checks),
         *told.drawn_verdicts(verdicts, survey.n_judged, limits, opt_outs),
     ]
@@ -167,6 +171,15 @@ def _policies(
     for name, model in loaded.items():
         policies[f"{name} at {at:.0%}"] = log.best_at_volume(survey, name, model, at)
     return policies
+
+
+def _members(judged: MemberCount) -> dict[str, str]:
+    if judged.is_exact:
+        return {"judged on": f"{judged.n:,}", "errors": "clustered by member"}
+    return {
+        "judged on": f"{judged.n:,}, counted to 0.1 %",
+        "errors": f"clustered by groups of members, beyond {MOST_MEMBERS:,}: off by 0.3 % by chance",
+    }
 
 
 def _unjudged(verdicts: Sequence[told.Verdict], of_models: set[str]) -> list[str]:

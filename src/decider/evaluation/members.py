@@ -55,6 +55,7 @@ class MemberCount:
     def __init__(self) -> None:
         self._known: NDArray[np.uint64] | None = np.empty(0, np.uint64)
         self._marks: NDArray[np.uint8] | None = None
+        self._n_rows = 0
 
     @classmethod
     def of(cls, member_keys: NDArray[np.uint64]) -> MemberCount:
@@ -72,6 +73,7 @@ class MemberCount:
 
     def add(self, member_keys: NDArray[np.uint64]) -> None:
         """Count the members of more rows, who may have been seen before."""
+        self._n_rows += len(member_keys)
         if self._known is not None:
             self._known = np.union1d(self._known, member_keys)
             if len(self._known) <= MOST_MEMBERS:
@@ -81,10 +83,16 @@ class MemberCount:
             mark_members(stream_key(0, FOLD, 0, _MARKS), member_keys, self._marks)
 
     @property
+    def is_exact(self) -> bool:
+        """Whether every member is known by its key."""
+        return self._marks is None
+
+    @property
     def n(self) -> int:
         """How many members: exactly up to 65,536, else to 0.1 %."""
         if self._marks is not None:
-            return round(count_marked(self._marks))
+            # An estimate; but each member has a row.
+            return min(round(count_marked(self._marks)), self._n_rows)
         return 0 if self._known is None else len(self._known)
 
     def clusters(self, n_columns: int) -> Clusters:
