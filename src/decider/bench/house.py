@@ -50,7 +50,7 @@ propensity_draws = 200
 """
 _CONFIG = """
 listen = "127.0.0.1:0"
-max_concurrent_rpcs = 256
+max_concurrent_rpcs = 1024
 """
 
 

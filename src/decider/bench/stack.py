@@ -44,7 +44,7 @@ async def start_echo(answer: bytes, port: int = 0) -> tuple[grpc.aio.Server, int
     async def echo(_request: bytes, _context: Any) -> bytes:
         return answer
 
-    server = grpc.aio.server(maximum_concurrent_rpcs=256)
+    server = grpc.aio.server(maximum_concurrent_rpcs=1024)
     handlers = {"Echo": grpc.unary_unary_rpc_method_handler(echo)}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("bench.Echo", handlers),))
     port = server.add_insecure_port(f"127.0.0.1:{port}")
