@@ -87,3 +87,19 @@ def test_no_request_waits_for_a_compiler(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     late = [line for line in done.stdout.splitlines() if line.startswith("decider_core")]
     assert late == [], "compiled, or loaded, inside a request"
+
+
+def test_a_server_loads_nothing_that_only_learning_or_reports_need() -> None:
+    environment = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
+    program = "import sys; import decider.cli.serve, decider.service.start; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=100,
+        check=True,
+    )
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert "decider_core" in loaded
+    assert loaded & {"lightgbm", "sklearn", "pandas", "altair", "onnxruntime", "statsmodels"} == set()

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Final, Self
 
-import lightgbm
 import numpy as np
 from numpy.typing import NDArray
 
@@ -126,6 +125,9 @@ class GbdtMap(OnRaw):
             "num_threads": 1,
             "verbose": -1,
         }
+        # Only who grows trees waits for it: with what it brings along it takes a second, as long as a server to start.
+        import lightgbm
+
         dumps = []
         for target in targets:
             data = lightgbm.Dataset(x, target, params={"verbose": -1})
