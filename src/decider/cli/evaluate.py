@@ -110,6 +110,7 @@ def evaluate(
     loaded = models_named(model or [], models, config)
     limits = Limits(effective_rows=least_effective_rows, largest_share=largest_share)
     seen = tell_of_seen_rows(spec, loaded, machine)
+    say(f"judging policies by {feedback}", machine)
     with progress(machine) as advance:
         log = LogPasses.open(feedback, spec, pairs("message", message or []), opt_outs, advance)
         judge = JudgeSpec(
