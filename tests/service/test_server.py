@@ -222,3 +222,21 @@ def test_sighup_reloads_and_a_refused_reload_changes_nothing(process: subprocess
     assert ask(port).messages
     process.send_signal(signal.SIGTERM)
     assert process.wait(10) == 0
+
+
+def test_what_is_there_for_good_is_out_of_the_collectors_rounds() -> None:
+    program = """
+import gc, time
+import decider.service.start
+from decider.service.heap import settle_heap
+held = [[place] for place in range(1000)]
+settle_heap()
+assert gc.get_freeze_count() > 10_000
+assert not any(each is held for each in gc.get_objects())
+settle_heap()
+assert gc.get_freeze_count() > 10_000
+gc.unfreeze()
+assert any(each is held for each in gc.get_objects())
+"""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    subprocess.run([sys.executable, "-c", program], check=True, env=environment, timeout=100)

@@ -19,6 +19,7 @@ from decider.clock import SystemClock
 from decider.config import load_config
 from decider.decision.request import MemberRequest
 from decider.service.answers import decide_response, time_message
+from decider.service.heap import settle_heap
 from decider.service.logs import configure_logs
 from decider.service.loop import run
 from decider.service.start import open_service
@@ -64,6 +65,7 @@ def serve(config: str, n_members: str, n_fronts: str) -> None:
             decision_time_micros=now, dry_run=True,
         )  # fmt: skip
         sizes.append(len(decide_response(composition.engine.decide(request), dry_run=False)))
+    settle_heap()
     server.start()
     _say(port=server.port, n_bytes=int(statistics.median(sizes)))
     server.stop()

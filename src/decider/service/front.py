@@ -23,6 +23,7 @@ from grpc_status import rpc_status
 
 from decider.errors import Unavailable
 from decider.service.bridge import PEER, Bridge
+from decider.service.heap import settle_heap
 from decider.service.link import Frames, call_frame
 
 DECIDE = "/decider.v1.DecisionService/Decide"
@@ -162,6 +163,7 @@ async def serve(settings: FrontSettings) -> int:
         server.add_generic_rpc_handlers((Relay(link, channel, threads),))
         server.add_insecure_port(settings.listen)
         await server.start()
+        settle_heap()
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         ends = [asyncio.create_task(event.wait()) for event in (told, link.gone)]

@@ -18,6 +18,7 @@ from decider.errors import InvalidInput
 from decider.service.calls import Calls
 from decider.service.decisions import DecisionService
 from decider.service.feedback import FeedbackService
+from decider.service.heap import settle_heap
 from decider.service.loop import run
 from decider.service.metrics import Metrics, MetricsPage
 from decider.service.models import ModelService
@@ -217,6 +218,7 @@ def serve(server: Serving, reload: Callable[[], object], close: Callable[[], obj
     numbers = signal.SIGTERM, signal.SIGINT, signal.SIGHUP
     before = {number: signal.signal(number, lambda told_of, _frame: told.put(told_of)) for number in numbers}
     try:
+        settle_heap()
         server.start()
         while _next(told) == signal.SIGHUP:
             _reload(reload)
@@ -242,4 +244,5 @@ def _reload(reload: Callable[[], object]) -> None:
     except Exception as error:  # whatever is wrong with the new parts, the old ones keep serving
         _log.error("reload refused", exc_info=error)
     else:
+        settle_heap()
         _log.info("reloaded")
