@@ -130,7 +130,7 @@ def _path_moments(
             k = sets[place, r]
             if k >= 0:
                 mean[place, r], sd[place, r] = of_mean[k, r], of_sd[k, r]
-                gain[place, r] = _gain(sets, place, r, of_mean, fatigue, penalty, topic)
+                gain[place, r] = _gain(of_mean, fatigue, penalty, topic, sets, place, k, r)
                 total[r] += gain[place, r]
             else:
                 mean[place, r] = sd[place, r] = gain[place, r] = np.float32(np.nan)
@@ -141,14 +141,14 @@ def _path_gains(sets: I16, value: F32, fatigue: F32, penalty: np.float32, topic:
     for place in range(sets.shape[0]):
         for r in range(sets.shape[1]):
             if sets[place, r] >= 0:
-                gains[place, r] = _gain(sets, place, r, value, fatigue, penalty, topic)
+                gains[place, r] = _gain(value, fatigue, penalty, topic, sets, place, sets[place, r], r)
 
 
 @inline
 def _gain(
-    sets: I16, place: int, r: int, value: F32, fatigue: F32, penalty: np.float32, topic: I32
+    value: F32, fatigue: F32, penalty: np.float32, topic: I32, sets: I16, place: int, k: int, r: int
 ) -> np.float32:
-    k = sets[place, r]
+    # What candidate k adds at a place, after what is in the places before it.
     n_same = 0
     for earlier in range(place):
         n_same += topic[sets[earlier, r]] == topic[k]
@@ -175,4 +175,4 @@ def _put_drawn(
             sets[place, r] = -1 if held_out[r] else drawn_sets[place, r]
             gains[place, r] = np.float32(np.nan)
             if sets[place, r] >= 0:
-                gains[place, r] = _gain(sets, place, r, value, fatigue, penalty, topic)
+                gains[place, r] = _gain(value, fatigue, penalty, topic, sets, place, sets[place, r], r)

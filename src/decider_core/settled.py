@@ -9,6 +9,7 @@ import numpy as np
 from decider_core.caps import LARGEST, Caps, check_caps, check_fatigue, check_sets
 from decider_core.compile import F32, I16, I32, U8, inline, kernel
 from decider_core.contracts import check_array, check_number, check_range
+from decider_core.gains import _gain
 
 _TILE: Final = 128
 """Members that are looked at together: a candidate's values are read in a row."""
@@ -132,17 +133,6 @@ def _suspect(
     for i in range(len(value)):
         most = value[i] - drop[i]
         suspects[i] += (reason[i] == 0) & (alike != chosen[i]) & (most > low) & (most - low >= least[i])
-
-
-@inline
-def _gain(
-    value: F32, fatigue: F32, penalty: np.float32, topic: I32, sets: I16, place: int, k: int, r: int
-) -> np.float32:
-    n_same = 0
-    for earlier in range(place):
-        n_same += topic[sets[earlier, r]] == topic[k]
-    gain: np.float32 = value[k, r] - fatigue[r] * np.float32(place) - penalty * np.float32(n_same)
-    return gain
 
 
 @kernel
