@@ -52,7 +52,9 @@ def seal(logbook: Logbook, life: int) -> None:
 def warm_up() -> None:
     """Seal once elsewhere: what the encoder loads at its first use would leave no time to be killed at."""
     with tempfile.TemporaryDirectory() as elsewhere:
-        SegmentFiles(Path(elsewhere)).seal(records.run("warm-up"), 0, records.segment(50, 0))
+        files = SegmentFiles(Path(elsewhere))
+        files.seal(records.run("warm-up"), 0, records.segment(50, 0), files.close).written.result()
+        files.close()
 
 
 def main(directory: str, life: str) -> None:

@@ -157,6 +157,21 @@ def test_sealed_segment_is_committed_or_discarded(tmp_path: Path) -> None:
         assert logbook.verify() == 20
 
 
+def test_segment_that_the_disk_refuses_leaves_its_ordinals_free(tmp_path: Path) -> None:
+    with Logbook.open(tmp_path) as logbook:
+        logbook.start_run(records.run())
+        (tmp_path / "segments").rmdir()
+        refused, given_up = (logbook.seal_segment(RUN_ID, at, records.segment(10, at)) for at in (0, 10))
+        with pytest.raises(errors.Unavailable, match="cannot seal a segment"):
+            refused.written.result(10.0)
+        with pytest.raises(errors.Unavailable, match="cannot seal a segment"):
+            logbook.commit_segment(refused)
+        logbook.discard_segment(given_up)
+        (tmp_path / "segments").mkdir()
+        records.log_segment(logbook, RUN_ID, 0, records.segment(20))
+        assert logbook.verify() == 20
+
+
 def test_threads_seal_segments_of_one_run(tmp_path: Path) -> None:
     with Logbook.open(tmp_path) as logbook, ThreadPoolExecutor(4) as pool:
         logbook.start_run(records.run())

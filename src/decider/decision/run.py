@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
@@ -22,6 +23,7 @@ from decider.decision.chunks import decide_chunk, joined, replaced
 from decider.decision.exposure import Exposure, Seen
 from decider.decision.finding import Found, find_prices
 from decider.decision.frame import chunk_of_segment, segment_frame
+from decider.decision.meeting import Meeting
 from decider.decision.parts import Parts
 from decider.decision.ports import Log, Ticket
 from decider.decision.pricing import RunPrice
@@ -288,23 +290,22 @@ class Run:
         seen = self._observe(rows)
         if ordinal in self._logged:
             return _Segment(rows, seen, self._logged[ordinal])
-        submit = self._desk.pool.submit
         if self._ahead is not None:
             assert self._price is not None
-            made = submit(self._cut_and_seal, self._ahead, ordinal // sizes.SEGMENT, rows, self._price)
+            place = ordinal // sizes.SEGMENT
+            made = self._desk.pool.submit(self._cut_and_seal, self._ahead, place, rows, self._price)
             return _Segment(rows, seen, None, made)
         starts = range(0, rows.size, sizes.CHUNK)
-        chunks = [
-            submit(self._decide_chunk, self._question(rows[at : at + sizes.CHUNK], seen), ordinal + at)
-            for at in starts
-        ]
-        # It comes after its chunks in the queue of the threads: so it waits for none that has not begun.
-        return _Segment(rows, seen, None, submit(self._join_and_seal, chunks, seen))
+        meeting = Meeting(len(starts), partial(self._join_and_seal, seen))
+        for place, at in enumerate(starts):
+            question = self._question(rows[at : at + sizes.CHUNK], seen)
+            meeting.bring(self._desk.pool, place, partial(self._decide_chunk, question, ordinal + at))
+        return _Segment(rows, seen, None, meeting.made)
 
     def _join_and_seal(
-        self, chunks: list[Future[ResultChunk]], seen: Seen
+        self, seen: Seen, chunks: list[ResultChunk]
     ) -> tuple[ResultChunk, Seen, SealedSegment | None]:
-        chunk = joined([future.result() for future in chunks])
+        chunk = joined(chunks)
         return chunk, seen, None if self._request.dry_run else self._seal(chunk)
 
     def _decide_chunk(self, question: Question, first_ordinal: int) -> ResultChunk:
@@ -334,6 +335,7 @@ class Run:
             assert segment.made is not None
             chunk, seen, sealed = segment.made.result()
             if sealed is not None:
+                sealed.written.result()  # nobody else waits for the disk while members are reserved
                 chunk, ticket = self._log(chunk, seen, sealed)
         return chunk, ticket
 

@@ -151,9 +151,10 @@ class BulkRuns:
             self._change(commits, changed)
 
     def seal(self, run_id: str, first_ordinal: int, frame: pl.DataFrame) -> SealedSegment:
-        """Write decisions to a file and reserve their ordinals; nothing is logged before :meth:`commit`.
+        """Begin to write decisions to a file and reserve their ordinals; nothing is logged before :meth:`commit`.
 
-        Several threads may seal segments of one run at once.
+        Several threads may seal segments of one run at once. The file is on disk when `written` of what is returned
+        ends; where the disk refuses it ends with errors.Unavailable, and the ordinals are free again.
 
         Raises
         ------
@@ -161,8 +162,6 @@ class BulkRuns:
             Some of these ordinals are logged or about to be, or the run is finished.
         errors.InvalidInput
             The frame breaks a rule, or the run has no price yet.
-        errors.Unavailable
-            The disk refused.
         """
         run = self.get(run_id)
         check_segment(frame, run, first_ordinal)
@@ -170,16 +169,22 @@ class BulkRuns:
         with self._changing:
             self._reserve(span)
         try:
-            return SealedSegment(self.files.seal(run, first_ordinal, frame))
-        except BaseException as cause:
-            with self._changing:
-                del self._reserved[span]
-            if isinstance(cause, OSError):
-                raise errors.Unavailable(f"logbook cannot seal a segment: {cause}") from cause
+            return self.files.seal(run, first_ordinal, frame, lambda: self._free(span))
+        except BaseException:
+            self._free(span)
             raise
 
     def commit(self, commits: GroupCommit, sealed: SealedSegment) -> Ticket:
-        """Queue a sealed segment for the log; its decisions are logged once the ticket's wait returns."""
+        """Queue a sealed segment for the log; its decisions are logged once the ticket's wait returns.
+
+        Raises
+        ------
+        errors.Conflict
+            It was committed or discarded already.
+        errors.Unavailable
+            The disk refused its file.
+        """
+        sealed.written.result()
         info, span = sealed.info, _Span.of(sealed.info)
         with self._changing:
             if self._reserved.get(span, _LOGGING) is not None:
@@ -190,6 +195,8 @@ class BulkRuns:
 
     def discard(self, sealed: SealedSegment) -> None:
         """Remove a sealed segment that was not committed, and free its ordinals."""
+        if sealed.written.exception() is not None:
+            return
         span = _Span.of(sealed.info)
         with self._changing:
             if self._reserved.get(span, _LOGGING) is not None:
@@ -262,6 +269,14 @@ class BulkRuns:
         sent = frame.filter(pl.col("n_messages") > 0).select("member_id", "n_messages", *codes)
         for member_id, count, *row in sent.iter_rows():
             yield member_id, row[:count]
+
+    def close(self) -> None:
+        """Wait for the files that are being written; a second call does nothing."""
+        self.files.close()
+
+    def _free(self, span: _Span) -> None:
+        with self._changing:
+            del self._reserved[span]
 
     def _reserve(self, span: _Span) -> None:
         self._forget_durable()

@@ -7,6 +7,7 @@ Times are microseconds since the Unix epoch, UTC.
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import Future
 from enum import IntEnum, StrEnum
 from functools import lru_cache
 from typing import Literal, NamedTuple
@@ -244,9 +245,11 @@ class SegmentInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class SealedSegment(NamedTuple):
-    """A segment whose file is on disk and which is not in the log yet: commit it or discard it."""
+    """A segment whose file is on its way to disk and which is not in the log yet: commit it or discard it."""
 
     info: SegmentInfo
+    written: Future[None]
+    """Ends when the file is on disk, or with what hindered it: then the segment is gone."""
 
 
 class HistoryKind(IntEnum):

@@ -13,7 +13,8 @@ from __future__ import annotations
 import hashlib
 import mmap
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,15 @@ from pyarrow import parquet
 
 from decider import errors
 from decider.logbook.durable import TEMPORARY_SUFFIX, check_file, page_buffer, write_sealed
-from decider.logbook.schema import DecisionRecord, PropensityKind, RunCell, RunRecord, SegmentInfo, SetEntry
+from decider.logbook.schema import (
+    DecisionRecord,
+    PropensityKind,
+    RunCell,
+    RunRecord,
+    SealedSegment,
+    SegmentInfo,
+    SetEntry,
+)
 
 ROW_GROUP_ROWS = 65_536
 MAX_PLACES = 16
@@ -33,6 +42,8 @@ _OF_FEW_BITS = ("ordinal", "stratum", "n_messages")
 _PAGE_BYTES = 1 << 24
 _ROOM = 1 << 20
 """For what a file holds besides its columns."""
+_KEPT_PAGES = 8
+"""So many pieces of memory wait for their next segment at most."""
 
 
 class SegmentFiles:
@@ -47,37 +58,67 @@ class SegmentFiles:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._verified: dict[str, tuple[int, int]] = {}
-        self._pages = threading.local()
+        self._pages: list[mmap.mmap] = []
         self._lock = threading.Lock()
+        # Only it waits for the disk: those who encode go on with what is next.
+        self._disk = ThreadPoolExecutor(1, thread_name_prefix="segments")
 
-    def seal(self, run: RunRecord, first_ordinal: int, frame: pl.DataFrame) -> SegmentInfo:
+    def close(self) -> None:
+        """Wait for what is being written; a second call does nothing."""
+        self._disk.shutdown()
+
+    def seal(
+        self, run: RunRecord, first_ordinal: int, frame: pl.DataFrame, on_refusal: Callable[[], None]
+    ) -> SealedSegment:
         """Write a checked frame as a file; its row in the database, and its sequence, are the caller's.
 
-        Raises
-        ------
-        OSError
-            The disk refused; nothing is left behind.
+        Parameters
+        ----------
+        on_refusal
+            Called where the disk refuses, before `written` ends.
+
+        Returns
+        -------
+        SealedSegment
+            Its `written` ends when the file is on disk; with errors.Unavailable where the disk refused, and then
+            nothing is left behind.
         """
         name = f"{run.run_id}-{first_ordinal:018d}.parquet"
-        with memoryview(self._buffer(2 * int(frame.estimated_size()) + _ROOM)) as pages:
-            view = pages[: _encode(frame, pages)]
-            write_sealed(self._directory / name, view)
-            return SegmentInfo(
-                run_id=run.run_id,
-                first_ordinal=first_ordinal,
-                n_rows=frame.height,
-                sequence=0,
-                file=name,
-                n_bytes=view.nbytes,
-                sha256=hashlib.sha256(view).hexdigest(),
-            )
+        pages = self._take(2 * int(frame.estimated_size()) + _ROOM)
+        view = memoryview(pages)[: _encode(frame, memoryview(pages))]
+        written = self._disk.submit(self._write, name, view, on_refusal)
+        info = SegmentInfo(
+            run_id=run.run_id,
+            first_ordinal=first_ordinal,
+            n_rows=frame.height,
+            sequence=0,
+            file=name,
+            n_bytes=view.nbytes,
+            sha256=hashlib.sha256(view).hexdigest(),
+        )
+        written.add_done_callback(lambda _: self._give_back(pages))
+        return SealedSegment(info, written)
 
-    def _buffer(self, n_bytes: int) -> mmap.mmap:
-        """Memory of this thread, kept for its next segment."""
-        kept: mmap.mmap | None = getattr(self._pages, "kept", None)
-        if kept is None or len(kept) < n_bytes:
-            kept = self._pages.kept = page_buffer(n_bytes)
-        return kept
+    def _write(self, name: str, content: memoryview, on_refusal: Callable[[], None]) -> None:
+        try:
+            write_sealed(self._directory / name, content)
+        except OSError as cause:
+            on_refusal()
+            raise errors.Unavailable(f"logbook cannot seal a segment: {cause}") from cause
+
+    def _take(self, n_bytes: int) -> mmap.mmap:
+        """Memory that was used before, where some is free and large enough: fresh pages are dear."""
+        with self._lock:
+            while self._pages:
+                pages = self._pages.pop()
+                if len(pages) >= n_bytes:
+                    return pages
+        return page_buffer(n_bytes)
+
+    def _give_back(self, pages: mmap.mmap) -> None:
+        with self._lock:
+            if len(self._pages) < _KEPT_PAGES:
+                self._pages.append(pages)
 
     def remove(self, info: SegmentInfo) -> None:
         """Remove a sealed file that the database does not know."""

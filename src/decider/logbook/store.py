@@ -103,6 +103,7 @@ class Logbook:
 
     def close(self) -> None:
         """Commit what waits and let go of the directory; a second call does nothing."""
+        self._bulk.close()
         if self._commits is not None:
             self._commits.close()
         self._readers.close()
