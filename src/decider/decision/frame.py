@@ -25,12 +25,11 @@ def segment_frame(chunk: ResultChunk) -> pl.DataFrame:
         "ordinal": pl.Series(np.arange(chunk.first_ordinal, chunk.first_ordinal + chunk.n_members)),
         "member_id": chunk.member_ids,
         "stratum": pl.Series(chunk.stratum),
-        "n_messages": pl.Series((chunk.sets >= 0).sum(axis=0).astype(np.uint8)),
+        "n_messages": pl.Series((chunk.sets >= 0).sum(axis=0, dtype=np.uint8)),
     }
     for name, array in (("c", chunk.sets), ("mean", chunk.mean), ("sd", chunk.sd), ("gain", chunk.gains)):
         columns |= {f"{name}{place}": pl.Series(array[place]) for place in range(n_places)}
-    # NaN is null, as in from_pandas: at a tenth of what fill_nan takes.
-    columns["propensity"] = pl.Series(pa.array(chunk.propensity, from_pandas=True))
+    columns["propensity"] = _null_where_nan(chunk.propensity)
     columns["propensity_hits"] = pl.Series(chunk.propensity_hits)
     columns["expected"] = pl.Series(chunk.expected)
     columns["history_sequence"] = pl.Series(chunk.history_sequence)
@@ -95,10 +94,22 @@ def result_frame(chunk: ResultChunk, candidates: Sequence[str], run_id: str) -> 
             "marginal_gain": _lists(pl.Series(chunk.gains.T[held]), offsets),
             "expected_incrementality": _lists(pl.Series(chunk.mean.T[held]), offsets),
             "standard_deviation": _lists(pl.Series(chunk.sd.T[held]), offsets),
-            "propensity": pl.Series(chunk.propensity).fill_nan(None),
+            "propensity": _null_where_nan(chunk.propensity),
             "expected_incremental_reward": pl.Series(chunk.expected),
         }
     ).with_columns(decision_id=pl.format("{}-{}", pl.lit(run_id), "decision_id"))
+
+
+def _null_where_nan(values: NDArray[np.float64]) -> pl.Series:
+    """The values without a copy, those that are NaN null: at a tenth of what fill_nan takes."""
+    known = ~np.isnan(values)
+    bits = pa.py_buffer(np.packbits(known, bitorder="little"))
+    n_null = values.size - int(np.count_nonzero(known))
+    series = pl.from_arrow(
+        pa.Array.from_buffers(pa.float64(), values.size, [bits, pa.py_buffer(values)], n_null)
+    )
+    assert isinstance(series, pl.Series)
+    return series
 
 
 def _lists(values: pl.Series, offsets: NDArray[np.int64]) -> pl.Series:
