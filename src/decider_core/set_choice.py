@@ -29,13 +29,19 @@ LANES: Final = 64
 """Members looked at together."""
 _REACH: Final = 8.0
 """Beyond so many standard deviations lies 6e-16 of a normal distribution."""
+_DECAY: Final = 72.0
+"""Of the sum of squared standard deviations, as leaves 2e-16 of a product of tails; the most that is ever needed."""
+_LEFT_OUT: Final = 1e-9
+"""Of the integral."""
 _PANEL: Final = 8.0
 """The widest panel of an integral, in the smallest standard deviations that matter."""
 _MOST_PANELS: Final = 64
 """More are left to replays: standard deviations that are so far apart."""
-_RULES: Final = ((1.5, 8), (3.0, 12), (4.5, 16), (6.0, 20), (_PANEL, 24))
-"""Gauss-Legendre nodes for panels up to a width."""
+_RULES: Final = ((1.5, 8), (4.5, 16), (_PANEL, 24))
+"""Gauss-Legendre nodes for panels up to a width: whole vectors of them."""
 _MOST_NODES: Final = _RULES[-1][1]
+_ASIDE: Final = 6.5
+"""Of another candidate whose value is so many standard deviations below t, at least: 4e-11 to exceed it."""
 _NEVER: Final = 1e30
 """As far below as makes a candidate of no account."""
 _ROOT_HALF_PI: Final = 1.0 / math.sqrt(2.0 * math.pi)
@@ -91,7 +97,7 @@ def set_choice(
     Notes
     -----
     Departs from assembly only where that is a matter of rounding: draws are treated as real numbers, and a message at
-    exactly the price as not sent. Takes about 3 ns a candidate, and for an integral that times 8 to 48 nodes.
+    exactly the price as not sent. Takes about 3 ns a candidate, and for an integral that times 8 to 24 nodes, or as many for each of several panels.
     """
     mean, sd, reason = check_posterior(mean, sd, reason)
     n_candidates, n_members = mean.shape
@@ -105,7 +111,8 @@ def set_choice(
     chances = np.full(n_members, np.nan)
     if np.isfinite(terms.price).all():
         block = _block(n_candidates, len(caps.room_channel), len(caps.room_topic))
-        space = Space(*_RULE_ARRAYS, *np.empty((5, _MOST_PANELS * _MOST_NODES)))
+        sent, others = (Normals(*np.empty((3, n_candidates))) for _ in range(2))
+        space = Space(*_RULE_ARRAYS, sent, others, *np.empty((5, _MOST_PANELS * _MOST_NODES)))
         _set_choice(sets, mean, sd, reason, fatigue, terms, caps, where, block, space, chances)
     return chances
 
@@ -133,18 +140,28 @@ class Block(NamedTuple):
     size: I64
     """i64[LANES]: messages of the set."""
     bound: F64
-    """f64[LANES]: what the others must not exceed, f s."""
+    """f64[LANES]: what the others must not exceed, f s; where a set is full all of it must exceed f (s - 1)."""
     product: F64
     """f64[LANES]: G H there."""
 
 
+class Normals(NamedTuple):
+    """The values of some candidates of one member, f64[n_candidates] each."""
+
+    net: F64
+    sd: F64
+    inverse: F64
+
+
 class Space(NamedTuple):
-    """The quadrature's rules, and what is known at the nodes of one integral."""
+    """The quadrature's rules, the candidates of one member, and what is known at the nodes of one integral."""
 
     widths: F64
     n_nodes: I64
     nodes: F64
     weights: F64
+    sent: Normals
+    others: Normals
     t: F64
     """f64[_MOST_PANELS * _MOST_NODES]: where the nodes are."""
     share: F64
@@ -198,7 +215,7 @@ def _set_choice(
             chance = 0.0 if full else block.product[i]
             if block.size[i] > 0 and (full or fatigue[r] > np.float32(0.0)):
                 low = np.float64(fatigue[r]) * (block.size[i] - 1)
-                chance += _integral(r, i, low, np.inf if full else block.bound[i], sets, block, space)
+                chance += _integral(i, low, np.inf if full else block.bound[i], block, space)
             elif full:
                 chance = 1.0  # no room for anything, and nothing was sent
             # Rounding may pass 1; what underflows is left to replays.
@@ -218,45 +235,70 @@ def _fill(
     caps: Caps,
     block: Block,
 ) -> None:
+    end = first + n
     block.n_channel[:] = 0
     block.n_topic[:] = 0
+    block.sent[:] = 0
     block.tells[:] = 1
+    tells, room_member = block.tells[:n], caps.room_member[first:end]
     for i in range(n):
-        block.room[i] = min(caps.room_member[first + i], len(sets))
+        block.room[i] = min(room_member[i], len(sets))
     for k in range(len(mean)):
         taken = np.float64(terms.price[k]) * np.float64(terms.cost[k])
-        in_channel, in_topic = block.n_channel[caps.channel[k]], block.n_topic[caps.topic[k]]
-        net, inverse, sent = block.net[k], block.inverse[k], block.sent[k]
-        for i in range(n):
-            r = first + i
-            eligible = reason[k, r] == 0
-            in_channel[i] += np.int16(eligible)
-            in_topic[i] += np.int16(eligible)
-            uncertain = sd[k, r] > np.float32(0.0)
-            block.tells[i] &= np.uint8((not eligible) | uncertain)
-            net[i] = np.float64(mean[k, r]) - taken if eligible else -_NEVER
-            inverse[i] = 1.0 / np.float64(sd[k, r]) if eligible & uncertain else 1.0
-            sent[i] = 0
+        barred = reason[k, first:end]
+        _add_eligible(barred, block.n_channel[caps.channel[k]])
+        _add_eligible(barred, block.n_topic[caps.topic[k]])
+        _put_net(mean[k, first:end], barred, taken, block.net[k])
+        _put_inverse(sd[k, first:end], barred, block.inverse[k])
+        _bar_certain(sd[k, first:end], barred, tells)
     for c in range(len(block.n_channel)):
+        room, n_eligible = caps.room_channel[c, first:end], block.n_channel[c]
         for i in range(n):
-            room = min(caps.room_channel[c, first + i], caps.room_member[first + i])
-            block.tells[i] &= np.uint8(
-                (room >= caps.room_member[first + i]) | (block.n_channel[c, i] <= room)
-            )
+            tells[i] &= np.uint8((room[i] >= room_member[i]) | (n_eligible[i] <= room[i]))
     penal = terms.same_topic_penalty > np.float32(0.0)
     for t in range(len(block.n_topic)):
+        room, n_eligible = caps.room_topic[t, first:end], block.n_topic[t]
         for i in range(n):
-            room = caps.room_topic[t, first + i]
-            block.tells[i] &= np.uint8((room >= block.room[i]) | (block.n_topic[t, i] <= room))
-            block.tells[i] &= np.uint8((not penal) | (block.n_topic[t, i] <= 1))
+            tells[i] &= np.uint8((room[i] >= block.room[i]) | (n_eligible[i] <= room[i]))
+            tells[i] &= np.uint8((not penal) | (n_eligible[i] <= 1))
+    block.size[:n] = 0
+    for place in range(len(sets)):
+        for i in range(n):
+            k = sets[place, first + i]
+            if k >= 0:
+                block.sent[k, i] = 1
+                block.size[i] += 1
     for i in range(n):
-        size = 0
-        for place in range(len(sets)):
-            if sets[place, first + i] >= 0:
-                block.sent[sets[place, first + i], i] = 1
-                size += 1
-        block.size[i] = size
-        block.bound[i] = np.float64(fatigue[first + i]) * size
+        full = block.size[i] > 0 and block.size[i] >= block.room[i]
+        block.bound[i] = np.float64(fatigue[first + i]) * (block.size[i] - full)
+
+
+# One subject a loop: so that each becomes one over vectors.
+
+
+@kernel
+def _add_eligible(barred: U8, count: I16) -> None:
+    for i in range(barred.size):
+        count[i] += np.int16(barred[i] == 0)
+
+
+@kernel
+def _put_net(mean: F32, barred: U8, taken: float, net: F64) -> None:
+    for i in range(mean.size):
+        net[i] = np.float64(mean[i]) - taken if barred[i] == 0 else -_NEVER
+
+
+@kernel
+def _put_inverse(sd: F32, barred: U8, inverse: F64) -> None:
+    for i in range(sd.size):
+        known = (barred[i] == 0) & (sd[i] > np.float32(0.0))
+        inverse[i] = 1.0 / (np.float64(sd[i]) if known else 1.0)
+
+
+@kernel
+def _bar_certain(sd: F32, barred: U8, tells: U8) -> None:
+    for i in range(sd.size):
+        tells[i] &= np.uint8((barred[i] != 0) | (sd[i] > np.float32(0.0)))
 
 
 @kernel
@@ -273,25 +315,35 @@ def _multiply(n: int, block: Block) -> None:
 
 
 @kernel
-def _integral(r: int, i: int, low: float, high: float, sets: I16, block: Block, space: Space) -> float:
+def _integral(i: int, low: float, high: float, block: Block, space: Space) -> float:
     # Of (-dG/dt) H from low to high, but where one of the two is negligible; NaN where it takes too many panels.
+    n_sent, n_others = _part(i, block, space)
+    sent = Normals(space.sent.net[:n_sent], space.sent.sd[:n_sent], space.sent.inverse[:n_sent])
+    others = Normals(space.others.net[:n_others], space.others.sd[:n_others], space.others.inverse[:n_others])
     begin = np.inf
-    for place in range(len(sets)):
-        k = sets[place, r]
-        if k >= 0:
-            reach = _REACH / block.inverse[k, i]
-            begin = min(begin, block.net[k, i] - reach)
-            high = min(high, block.net[k, i] + reach)
+    for j in range(n_sent):
+        begin = min(begin, sent.net[j] - _REACH * sent.sd[j])
     low = max(low, begin)
-    for k in range(len(block.net)):
-        if block.sent[k, i] == 0:
-            low = max(low, block.net[k, i] - _REACH / block.inverse[k, i])
+    for j in range(n_others):
+        low = max(low, others.net[j] - _REACH * others.sd[j])
+    if low >= high:
+        return 0.0
+    # H rises, so the integral is at least G(low) H(low), and H(low) at least what the product is below low.
+    decay = _DECAY
+    if low >= block.bound[i]:
+        decay = min(decay, -2.0 * math.log(_LEFT_OUT * max(block.product[i], 1e-300)))
+    high = min(high, _end(low, decay, sent))
     if low >= high:
         return 0.0
     sharpest = 0.0
-    for k in range(len(block.net)):
-        if block.net[k, i] + _REACH / block.inverse[k, i] > low:
-            sharpest = max(sharpest, block.inverse[k, i])
+    for j in range(n_sent):
+        sharpest = max(sharpest, sent.inverse[j])
+    n_near = 0
+    for j in range(n_others):
+        if others.net[j] + _ASIDE * others.sd[j] > low:
+            others.net[n_near], others.inverse[n_near] = others.net[j], others.inverse[j]
+            sharpest = max(sharpest, others.inverse[j])
+            n_near += 1
     n_panels = math.ceil((high - low) * sharpest / _PANEL)
     if n_panels > _MOST_PANELS:
         return np.nan
@@ -305,16 +357,51 @@ def _integral(r: int, i: int, low: float, high: float, sets: I16, block: Block, 
     above[:] = 1.0
     hazard[:] = 0.0
     below[:] = 1.0
-    for k in range(len(block.net)):
-        net, inverse = block.net[k, i], block.inverse[k, i]
-        if block.sent[k, i] != 0:
-            _add_sent(t, net, inverse, above, hazard)
-        elif net + _REACH / inverse > low:
-            _add_other(t, net, inverse, below)
+    for j in range(n_sent):
+        _add_sent(t, sent.net[j], sent.inverse[j], above, hazard)
+    for j in range(n_near):
+        _add_other(t, others.net[j], others.inverse[j], below)
     total = 0.0
     for q in range(n_nodes):
         total += space.share[q] * above[q] * hazard[q] * below[q]
     return total
+
+
+@kernel
+def _part(i: int, block: Block, space: Space) -> tuple[int, int]:
+    # The candidates of one member, those of the set and the others; how many there are of each.
+    n_sent = n_others = 0
+    for k in range(len(block.net)):
+        if block.sent[k, i] != 0:
+            space.sent.net[n_sent], space.sent.inverse[n_sent] = block.net[k, i], block.inverse[k, i]
+            n_sent += 1
+        elif block.net[k, i] > -_NEVER:
+            space.others.net[n_others], space.others.inverse[n_others] = block.net[k, i], block.inverse[k, i]
+            n_others += 1
+    for j in range(n_sent):
+        space.sent.sd[j] = 1.0 / space.sent.inverse[j]
+    for j in range(n_others):
+        space.others.sd[j] = 1.0 / space.others.inverse[j]
+    return n_sent, n_others
+
+
+@kernel
+def _end(low: float, decay: float, sent: Normals) -> float:
+    # Where G is at most exp(-decay/2) of what it is at low: a tail falls by exp((x0^2 - x1^2)/2) at least from x0 >= 0 to x1.
+    goal, end = decay, np.inf
+    for j in range(sent.net.size):
+        goal += (max(low - sent.net[j], 0.0) * sent.inverse[j]) ** 2
+    for j in range(sent.net.size):
+        end = min(end, sent.net[j] + math.sqrt(goal) * sent.sd[j])
+    # Newton's steps on a convex sum of squares, from beyond: none goes too far.
+    for _ in range(4):
+        beyond, slope = -goal, 0.0
+        for j in range(sent.net.size):
+            x = max(end - sent.net[j], 0.0) * sent.inverse[j]
+            beyond += x * x
+            slope += 2.0 * x * sent.inverse[j]
+        end -= beyond / slope
+    return end
 
 
 @kernel
