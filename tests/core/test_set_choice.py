@@ -49,6 +49,19 @@ def test_equals_its_definition(seed, fatigue):
     np.testing.assert_allclose(set_choice(sets, **case), naive.set_choice(sets, **case), rtol=1e-7)
 
 
+@pytest.mark.parametrize("seed", range(2 if INTERPRETED else 12))
+def test_sets_that_hardly_ever_come(seed):
+    case = world(seed, n_candidates=12)
+    worth = np.where(case["reason"] == 0, case["mean"] - (case["cost"] * case["price"])[:, None], np.inf)
+    sets = np.argsort(worth, axis=0)[:3].astype(
+        np.int16
+    )  # the worst of each member, as many as there is room for
+    sets[np.arange(3)[:, None] >= case["caps"].room_member] = -1
+    chances = set_choice(sets, **case)
+    np.testing.assert_allclose(chances, naive.set_choice(sets, **case), rtol=1e-7)
+    assert chances.min() < 1e-8
+
+
 @settings(deadline=None, max_examples=2 if INTERPRETED else 40)
 @given(st.integers(0, 2**32), st.booleans())
 def test_all_sets_together_have_probability_1(seed, fatigue):
