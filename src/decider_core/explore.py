@@ -16,7 +16,8 @@ from decider_core.contracts import (
     check_probability,
     check_range,
 )
-from decider_core.race import _explore_propensity, _explore_sets
+from decider_core.orders import _explore_propensity
+from decider_core.race import _explore_sets
 from decider_core.random import _uniform
 from decider_core.splitmix import member_state
 from decider_core.values import CAUTIOUS as CAUTIOUS

@@ -9,6 +9,8 @@ from decider_core import explore, random
 from decider_core.assemble import Caps
 from decider_core.compile import INTERPRETED
 from decider_core.contracts import ContractError
+from decider_core.orders import LANES
+from decider_core.race import RUNNERS
 
 MANY = 3_000 if INTERPRETED else 200_000
 EXAMPLES = 20 if INTERPRETED else 150
@@ -127,9 +129,12 @@ def test_realised_sets_agree_with_logged_propensities():
         assert stats.chisquare(realised, expected).pvalue > 1e-4
 
 
-def test_sets_equal_the_twin_and_the_logged_propensity():
-    n = 40 if INTERPRETED else 600
+@pytest.mark.parametrize("equal", [False, True], ids=["weights", "equal"])
+def test_sets_equal_the_twin_and_the_logged_propensity(equal):
+    n = 40 if INTERPRETED else LANES + RUNNERS + 1
     case = instance(8, n_members=n)
+    if equal:
+        case["weight"][:] = 0.3
     members, candidates = keys(n), keys(6, 1)
     sets, propensity = explore.explore_sets(3, 4, **case, member_keys=members, candidate_keys=candidates)
     aim = random.uniforms(random.stream_key(3, random.COUNT, 4), members)
@@ -140,6 +145,24 @@ def test_sets_equal_the_twin_and_the_logged_propensity():
         )
         assert sets[:, i][sets[:, i] >= 0].tolist() == chosen
     np.testing.assert_array_equal(explore.explore_propensity(sets, **case), propensity)
+
+
+@pytest.mark.parametrize("max_messages", [1, 3, 8])
+def test_equal_weights_that_nothing_binds_have_the_bits_of_the_recursion_over_subsets(max_messages):
+    n = 20 if INTERPRETED else 500
+    case = instance(5, n_members=n, n_candidates=12, max_messages=max_messages)
+    case["weight"][:] = 0.7
+    case["count_shares"] = np.arange(max_messages + 1) / np.arange(max_messages + 1).sum()
+    roomy = roomy_caps(12, n, max_messages)._replace(room_member=case["caps"].room_member)
+    # A channel of no candidate that is nearly full: it binds nothing, but each subset is looked at.
+    room = np.stack([np.full(n, max_messages, np.int16), np.ones(n, np.int16)])
+    looked_at = roomy._replace(room_channel=room)
+    draw = {"member_keys": keys(n), "candidate_keys": keys(12, 1)}
+    sets, propensity = explore.explore_sets(3, 4, **case | {"caps": roomy}, **draw)
+    again, recursion = explore.explore_sets(3, 4, **case | {"caps": looked_at}, **draw)
+    np.testing.assert_array_equal(sets, again)
+    np.testing.assert_array_equal(propensity, recursion)
+    assert np.unique(propensity).size > max_messages
 
 
 @settings(deadline=None, max_examples=EXAMPLES)
