@@ -197,7 +197,7 @@ def _encode(frame: pl.DataFrame, into: memoryview) -> int:
         sink,
         row_group_size=ROW_GROUP_ROWS,
         compression={name: "lz4" if name in _COMPRESSED else "none" for name in frame.columns},
-        use_dictionary=[name for name in _BY_DICTIONARY if name in frame.columns],
+        use_dictionary=[name for name in _BY_DICTIONARY if name in frame.columns and _repeats(frame[name])],
         column_encoding=_ENCODINGS,
         write_statistics=False,
         store_schema=False,
@@ -205,6 +205,11 @@ def _encode(frame: pl.DataFrame, into: memoryview) -> int:
         memory_pool=pool,
     )
     return int(sink.tell())
+
+
+def _repeats(column: pl.Series) -> bool:
+    """Whether few values come again and again: where propensities are not deferred, each is another."""
+    return column.name != "propensity" or 2 * column.null_count() > column.len()
 
 
 def n_places(columns: list[str]) -> int:
