@@ -18,10 +18,11 @@ from decider.bench.house import FIRST_ID, POLICY
 from decider.clock import SystemClock
 from decider.config import load_config
 from decider.decision.request import MemberRequest
-from decider.service.answers import decide_response, time_message
+from decider.service.answers import time_message
 from decider.service.heap import settle_heap
 from decider.service.logs import configure_logs
 from decider.service.loop import run
+from decider.service.serialised import decide_response
 from decider.service.start import open_service
 from decider.v1 import decision_service_pb2
 

@@ -21,8 +21,8 @@ from decider.service.ports import Candidate
 from decider.v1 import budget_pb2, decision_pb2, decision_service_pb2, member_pb2, run_pb2
 from decider_core.reasons import NAMES
 
-_STRATA = [decision_pb2.Stratum.Value(f"STRATUM_{name.upper()}") for name in STRATA]
-_KINDS = {
+STRATUM_VALUES = [decision_pb2.Stratum.Value(f"STRATUM_{name.upper()}") for name in STRATA]
+KIND_VALUES = {
     kind: decision_pb2.PropensityKind.Value(f"PROPENSITY_KIND_{kind.upper()}")
     for kind in ("exact", "replayed", "deferred")
 }
@@ -34,24 +34,17 @@ _CAPS = {
 }
 
 
-def decide_response(decision: Decision, dry_run: bool) -> bytes:
-    """The answer of Decide, serialised."""
-    response = decision_service_pb2.DecideResponse(decision=decision_message(decision, dry_run))
-    answer: bytes = response.SerializeToString()
-    return answer
-
-
 def decision_message(decision: Decision, dry_run: bool = False) -> decision_pb2.Decision:
     """The answer of Decide."""
     record = decision.record
     return decision_pb2.Decision(
         decision_id="" if dry_run else record.decision_id,
         member_id=member_id_message(record.member_id),
-        messages=[_chosen(entry) for entry in record.messages],
-        stratum=_STRATA[record.stratum],
+        messages=[chosen_message(entry) for entry in record.messages],
+        stratum=STRATUM_VALUES[record.stratum],
         price=record.theta,
         propensity=record.propensity,
-        propensity_kind=_KINDS[record.propensity_kind],
+        propensity_kind=KIND_VALUES[record.propensity_kind],
         propensity_draws=record.propensity_draws,
         propensity_hits=record.propensity_hits,
         policy=record.policy,
@@ -65,6 +58,22 @@ def decision_message(decision: Decision, dry_run: bool = False) -> decision_pb2.
         history_sequence=record.history_sequence,
         trace=_trace(decision.trace or ()),
         budgets=[_priced(budget) for budget in record.budgets],
+    )
+
+
+def chosen_message(entry: SetEntry) -> decision_pb2.ChosenMessage:
+    """One place of a decision's set."""
+    message, _, channel = entry.candidate.rpartition("@")
+    return decision_pb2.ChosenMessage(
+        candidate=entry.candidate,
+        message=message,
+        type=entry.type,
+        topic=entry.topic,
+        channel=channel,
+        expected_incrementality=entry.mean,
+        standard_deviation=entry.sd,
+        propensity=entry.propensity,
+        marginal_gain=entry.gain,
     )
 
 
@@ -150,7 +159,7 @@ def rows_message(
             run_pb2.MemberDecision(
                 decision_id=f"{run_id}-{chunk.first_ordinal + lane}",
                 member_id=member_id_message(member_id if isinstance(member_id, str) else int(member_id)),
-                stratum=_STRATA[chunk.stratum[lane]],
+                stratum=STRATUM_VALUES[chunk.stratum[lane]],
                 messages=[
                     decision_pb2.ChosenMessage(
                         candidate=candidates[k].id,
@@ -222,21 +231,6 @@ def _priced(budget: RunBudget | SpentBudget, spent: float | None = None) -> budg
     else:
         message.cost = budget.amount
     return budget_pb2.PricedBudget(budget=message, price=budget.price, spent=spent, tie_cut=budget.tie_cut)
-
-
-def _chosen(entry: SetEntry) -> decision_pb2.ChosenMessage:
-    message, _, channel = entry.candidate.rpartition("@")
-    return decision_pb2.ChosenMessage(
-        candidate=entry.candidate,
-        message=message,
-        type=entry.type,
-        topic=entry.topic,
-        channel=channel,
-        expected_incrementality=entry.mean,
-        standard_deviation=entry.sd,
-        propensity=entry.propensity,
-        marginal_gain=entry.gain,
-    )
 
 
 def _trace(entries: Iterable[TraceEntry]) -> list[decision_pb2.TraceEntry]:

@@ -7,9 +7,9 @@ from operator import attrgetter
 
 from decider.decision.request import MemberRequest
 from decider.decision.together import Outcome
-from decider.service.answers import decide_response
 from decider.service.metrics import Metrics
 from decider.service.ports import Engine
+from decider.service.serialised import decide_response
 
 Answer = bytes | Exception
 """Serialised, or what went wrong."""
