@@ -54,6 +54,16 @@ def test_what_waits_is_one_group_up_to_its_limit(tmp_path: Path) -> None:
     reader.close()
 
 
+def test_tickets_do_not_hold_the_rows_once_these_are_settled(tmp_path: Path) -> None:
+    commits, reader = opened(tmp_path)
+    tickets = [commits.submit(ADD, [(f"n{i}",)], numbered=True) for i in range(20)]
+    tickets[-1].wait()
+    assert not any(ticket._group.writes for ticket in tickets)
+    assert len(stored(reader)) == 20
+    commits.close()
+    reader.close()
+
+
 def test_failed_group_leaves_nothing_and_ends_all(tmp_path: Path) -> None:
     commits, reader = opened(tmp_path)
     commits.submit(ADD, [("a",)], numbered=True).wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -311,3 +312,9 @@ def test_what_was_found_long_ago_is_looked_for_again(tmp_path: Path, monkeypatch
         logbook.start_run(records.run("bulk"))
         (conflict,) = logbook.append_decisions([records.decision("bulk")], found)
         assert isinstance(conflict, errors.Conflict)
+
+
+def test_what_a_server_keeps_is_out_of_the_collectors_sight() -> None:
+    record = records.decision()
+    assert not gc.is_tracked(record)
+    assert not gc.is_tracked(record.messages[0])

@@ -29,6 +29,7 @@ class Group:
     def settle(self, failure: BaseException | None = None) -> None:
         """Say that it is on disk, or why it never will be; whoever waits goes on."""
         self.failure = failure
+        self.writes = []  # tickets outlive it by thousands of decisions, and would hold the rows
         self.settled.set()
 
 

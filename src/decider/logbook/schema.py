@@ -1,6 +1,7 @@
 """What the logbook holds: decisions, the events that follow them, and the bulk runs that make many at once.
 
-Every struct is frozen and strict: an unknown field or a wrong type is an error on decoding.
+Every struct is frozen and strict: an unknown field or a wrong type is an error on decoding. Those that a server
+keeps by the thousand are out of the garbage collector's sight: nothing in them can lead back to them.
 Times are microseconds since the Unix epoch, UTC.
 """
 
@@ -24,7 +25,7 @@ MAX_MICROS = 2**63 - 1
 """Times end where a signed 64-bit integer does."""
 
 
-class SetEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class SetEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """One message of the set, at its place in the order assembled."""
 
     candidate: str
@@ -70,7 +71,7 @@ class Certificate(NamedTuple):
     """What the choice made is worth less than the bound, as a share of it."""
 
 
-class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """One decision for one member: what was sent, under what, and with what probability."""
 
     decision_id: str

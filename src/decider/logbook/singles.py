@@ -26,8 +26,9 @@ UNION ALL SELECT run_id, 0, 0, NULL FROM runs WHERE run_id IN (SELECT value FROM
 
 _BODY = msgspec.msgpack.Encoder()
 
-RECENT = 4_096
-"""So many decisions stay at hand after they are on disk."""
+RECENT = 1_024
+"""So many decisions stay at hand after they are on disk. A round of the garbage collector looks at all of them, and
+every call waits for it: under a millisecond."""
 
 
 class Appended(NamedTuple):
