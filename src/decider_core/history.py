@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 
 from decider_core import reasons
 from decider_core.caps import MAX_MESSAGES, Caps
-from decider_core.compile import I16, I64, U8, inline, kernel
+from decider_core.compile import I16, I32, I64, U8, inline, kernel
 from decider_core.contracts import ContractError, check_array, check_number, check_output, check_range
 from decider_core.history_rules import EITHER as EITHER
 from decider_core.history_rules import LONGEST_SECONDS, check_history
@@ -17,14 +17,17 @@ from decider_core.history_rules import SAME_TOPIC as SAME_TOPIC
 from decider_core.history_rules import SAME_TYPE as SAME_TYPE
 from decider_core.history_rules import Candidates as Candidates
 from decider_core.history_rules import HistoryRules as HistoryRules
+from decider_core.recent import LONGEST_BLOCK, Recent, count_live, count_snapshot, new_recent
+from decider_core.rows import follow_each_other
 from decider_core.sends import OPT_OUT as OPT_OUT
 from decider_core.sends import SEND as SEND
 from decider_core.sends import LiveSends as LiveSends
 from decider_core.sends import SnapshotSends as SnapshotSends
 from decider_core.sends import check_sources
 
-_LONG_AGO: Final = np.int64(np.iinfo(np.int64).min)
 _MICROS: Final = 1_000_000
+_STRETCH: Final = 256
+"""Members of whom it is asked together whether any was sent something."""
 
 
 def apply_history(
@@ -75,8 +78,8 @@ def apply_history(
 
     Notes
     -----
-    Time is in proportion to the sends of these members, and to n_members*(n_candidates +
-    n_channels + n_topics).
+    Time is in proportion to the sends of these members, to n_members*(n_channels + n_topics), and to n_candidates
+    for each member that something is barred from.
     """
     rows = check_array("rows", rows, np.int64, (None,))
     snapshot_sends, live_sends = check_sources(snapshot_sends, live_sends)
@@ -88,10 +91,12 @@ def apply_history(
     latest = LONGEST_SECONDS * _MICROS
     if not isinstance(decision_time_micros, np.ndarray):
         check_number("decision_time_micros", decision_time_micros, -latest, latest)
-        decision_time_micros = np.full(n_members, decision_time_micros, np.int64)
+        times = check_array(
+            "decision_time_micros", np.array([decision_time_micros], np.int64), np.int64, (1,)
+        )
     else:
         check_range("decision_time_micros", decision_time_micros, -latest, latest)
-    times = check_array("decision_time_micros", decision_time_micros, np.int64, (n_members,))
+        times = check_array("decision_time_micros", decision_time_micros, np.int64, (n_members,))
     reason = check_output("reason", reason, np.uint8, (n_candidates, n_members))
     caps = Caps(
         candidates.channel,
@@ -115,35 +120,7 @@ def apply_history(
     )
     if wrong >= 0:
         raise ContractError(f"sends of row {rows[wrong]} must lie within their arrays, got an index outside")
-    _bar_without_room(caps, reason)
     return caps
-
-
-class Recent(NamedTuple):
-    """What one member was sent within the windows."""
-
-    n_member: I64  # [1]
-    n_channel: I64
-    n_topic: I64
-    last_topic: I64  # time of the latest send of each topic
-    last_type: I64
-    opted_out: U8  # [n_channels]
-
-
-@inline
-def _since(now: int, seconds: int) -> int:
-    return now - seconds * _MICROS
-
-
-@inline
-def _bar(reason: U8, k: int, r: int, code: int) -> None:
-    if reason[k, r] == reasons.ELIGIBLE or reason[k, r] > code:
-        reason[k, r] = code
-
-
-@inline
-def _room(left: int, most: int) -> int:
-    return min(most, max(0, left))
 
 
 @kernel
@@ -160,39 +137,77 @@ def _apply_history(
     reason: U8,
 ) -> int:
     # Returns -1, or the member whose sends point outside.
-    _leave_all_room(rules, caps)
-    n_channels, n_topics = rules.channel_cap.size, rules.topic_cap.size
-    recent = Recent(
-        np.empty(1, np.int64),
-        np.empty(n_channels, np.int64),
-        np.empty(n_topics, np.int64),
-        np.empty(n_topics, np.int64),
-        np.empty(n_types, np.int64),
-        np.empty(n_channels, np.uint8),
-    )
-    for r in range(rows.size):
-        row, now = rows[r], times[r]
-        if sent.offsets[row] == sent.offsets[row + 1] and live.head[row] < 0:
-            continue
-        _forget(recent)
-        if not (
-            _count_snapshot(row, now, sent, rules, recent)
-            and _count_live(row, now, live, until_sequence, rules, recent)
-        ):
-            return r
-        _bar_similar(r, now, candidates, rules, recent, reason)
-        _leave_room(r, rules, recent, caps)
+    is_full = _leave_all_room(rules, caps)
+    sent_to = _sent_to(rows, sent.offsets, live.head)
+    recent = new_recent(rules, n_types)
+    some, then = np.empty(LONGEST_BLOCK, np.int64), np.empty(LONGEST_BLOCK, np.int64)
+    for first in range(0, sent_to.size, LONGEST_BLOCK):
+        places = sent_to[first : first + LONGEST_BLOCK]
+        for i in range(places.size):
+            some[i], then[i] = rows[places[i]], times[places[i] if times.size > 1 else 0]
+        wrong = count_snapshot(some[: places.size], then, sent, recent)
+        if wrong < 0:
+            wrong = count_live(some[: places.size], then, live, until_sequence, recent)
+        if wrong >= 0:
+            return places[wrong]
+        _bar_opted_out(places, candidates, recent, reason)
+        _bar_similar(places, then, candidates, rules, recent, reason)
+        is_full |= _leave_room(places, rules, recent, caps)
+    if is_full:
+        _bar_without_room(caps, reason)
     return -1
 
 
 @kernel
-def _leave_all_room(rules: HistoryRules, caps: Caps) -> None:
-    # What members have who were sent nothing.
-    caps.room_member[:] = _most(rules.member_cap, caps.max_messages)
+def _sent_to(rows: I64, offsets: I64, head: I32) -> I64:
+    # Places of the members who were sent something: looked for one by one only where a stretch has some.
+    places = np.empty(rows.size, np.int64)
+    n = 0
+    for first in range(0, rows.size, _STRETCH):
+        stretch = rows[first : first + _STRETCH]
+        if not _any_sent(stretch, offsets, head):
+            continue
+        for i in range(stretch.size):
+            row = stretch[i]
+            # Those who were sent nothing are written over by the next.
+            places[n] = first + i
+            n += (offsets[row] != offsets[row + 1]) | (head[row] >= 0)
+    return places[:n]
+
+
+@kernel
+def _any_sent(rows: I64, offsets: I64, head: I32) -> bool:
+    # Of rows that follow each other everything is read in the order in which it lies, a vector at a time.
+    n_sent = 0
+    if follow_each_other(rows):
+        begin = offsets[rows[0] : rows[0] + rows.size]
+        end = offsets[rows[0] + 1 : rows[0] + 1 + rows.size]
+        heads = head[rows[0] : rows[0] + rows.size]
+        for i in range(rows.size):
+            n_sent += (begin[i] != end[i]) | (heads[i] >= 0)
+    else:
+        for i in range(rows.size):
+            row = rows[i]
+            n_sent += (offsets[row] != offsets[row + 1]) | (head[row] >= 0)
+    return n_sent > 0
+
+
+@kernel
+def _leave_all_room(rules: HistoryRules, caps: Caps) -> bool:
+    # What members have who were sent nothing. Returns whether some have no room even so.
+    is_full = False
+    most = _most(rules.member_cap, caps.max_messages)
+    is_full |= most <= 0
+    caps.room_member[:] = most
     for c in range(rules.channel_cap.size):
-        caps.room_channel[c] = _most(rules.channel_cap[c], caps.max_messages)
+        most = _most(rules.channel_cap[c], caps.max_messages)
+        is_full |= most <= 0
+        caps.room_channel[c] = most
     for t in range(rules.topic_cap.size):
-        caps.room_topic[t] = _most(rules.topic_cap[t], caps.max_messages)
+        most = _most(rules.topic_cap[t], caps.max_messages)
+        is_full |= most <= 0
+        caps.room_topic[t] = most
+    return is_full
 
 
 @inline
@@ -200,111 +215,70 @@ def _most(cap: int, max_messages: int) -> int:
     return max_messages if cap < 0 else min(cap, max_messages)
 
 
-@kernel
-def _forget(recent: Recent) -> None:
-    recent.n_member[:] = 0
-    recent.n_channel[:] = 0
-    recent.n_topic[:] = 0
-    recent.last_topic[:] = _LONG_AGO
-    recent.last_type[:] = _LONG_AGO
-    recent.opted_out[:] = 0
-
-
-# The three that count return False where an index points outside.
+@inline
+def _bar(reason: U8, k: int, r: int, code: int) -> None:
+    if reason[k, r] == reasons.ELIGIBLE or reason[k, r] > code:
+        reason[k, r] = code
 
 
 @kernel
-def _count_snapshot(row: int, now: int, sent: SnapshotSends, rules: HistoryRules, recent: Recent) -> bool:
-    begin, end = sent.offsets[row], sent.offsets[row + 1]
-    if begin < 0 or end < begin or end > sent.code.size:
-        return False
-    for entry in range(begin, end):
-        code = sent.code[entry]
-        if code < 0 or code >= sent.type.size:
-            return False
-        time = sent.time_micros[entry]
-        if not _count_send(sent.type[code], sent.topic[code], sent.channel[code], time, now, rules, recent):
-            return False
-    return True
-
-
-@kernel
-def _count_live(
-    row: int, now: int, live: LiveSends, until_sequence: int, rules: HistoryRules, recent: Recent
-) -> bool:
-    entry = live.head[row]
-    n_left = live.next.size
-    while entry >= 0:
-        # A list longer than there are entries runs in a circle.
-        if entry >= live.next.size or n_left == 0:
-            return False
-        n_left -= 1
-        occasion = live.occasion[entry]
-        if occasion < 0 or occasion >= live.sequence.size:
-            return False
-        # Entries that were appended meanwhile may show: the tables do not know their codes yet.
-        if live.sequence[occasion] <= until_sequence:
-            code = live.code[entry]
-            if code < 0 or code >= live.type.size or live.channel[code] >= recent.n_channel.size:
-                return False
-            channel, time = live.channel[code], live.time_micros[occasion]
-            if live.kind[entry] == OPT_OUT:
-                if channel >= 0:
-                    recent.opted_out[channel] = 1
-            elif not _count_send(live.type[code], live.topic[code], channel, time, now, rules, recent):
-                return False
-        entry = live.next[entry]
-    return True
-
-
-@kernel
-def _count_send(
-    type_: int, topic: int, channel: int, time: int, now: int, rules: HistoryRules, recent: Recent
-) -> bool:
-    # Types beyond those of the candidates suppress nothing.
-    if channel >= recent.n_channel.size or topic >= recent.n_topic.size:
-        return False
-    if time > now:
-        return True
-    if time > _since(now, rules.member_window_seconds):
-        recent.n_member[0] += 1
-    if channel >= 0 and time > _since(now, rules.channel_window_seconds[channel]):
-        recent.n_channel[channel] += 1
-    if topic >= 0:
-        recent.last_topic[topic] = max(recent.last_topic[topic], time)
-        if time > _since(now, rules.topic_window_seconds[topic]):
-            recent.n_topic[topic] += 1
-    if 0 <= type_ < recent.last_type.size:
-        recent.last_type[type_] = max(recent.last_type[type_], time)
-    return True
+def _bar_opted_out(places: I64, candidates: Candidates, recent: Recent, reason: U8) -> None:
+    channel, opted_out = candidates.channel, recent.opted_out
+    for i in range(places.size):
+        n_out = 0
+        for c in range(opted_out.shape[1]):
+            n_out += opted_out[i, c]
+        for k in range(len(reason) if n_out > 0 else 0):
+            if opted_out[i, channel[k]] != 0:
+                _bar(reason, k, places[i], reasons.CONSENT)
 
 
 @kernel
 def _bar_similar(
-    r: int, now: int, candidates: Candidates, rules: HistoryRules, recent: Recent, reason: U8
+    places: I64, times: I64, candidates: Candidates, rules: HistoryRules, recent: Recent, reason: U8
 ) -> None:
+    scope, seconds, topic, type_ = (
+        rules.suppress_scope,
+        rules.suppress_seconds,
+        candidates.topic,
+        candidates.type,
+    )
+    n_topics, latest = rules.topic_cap.size, recent.latest
     for k in range(len(reason)):
-        if recent.opted_out[candidates.channel[k]] != 0:
-            _bar(reason, k, r, reasons.CONSENT)
-        scope = rules.suppress_scope[k]
-        since = _since(now, rules.suppress_seconds[k])
-        topic = scope & SAME_TOPIC != 0 and recent.last_topic[candidates.topic[k]] > since
-        kind = scope & SAME_TYPE != 0 and recent.last_type[candidates.type[k]] > since
-        if topic or kind:
-            _bar(reason, k, r, reasons.SUPPRESSED)
+        by_topic, by_type = scope[k] & SAME_TOPIC != 0, scope[k] & SAME_TYPE != 0
+        if not (by_topic or by_type):
+            continue
+        for i in range(places.size):
+            begin = times[i] - seconds[k] * _MICROS
+            is_similar = by_topic and latest[i, topic[k]] > begin
+            if is_similar or (by_type and latest[i, n_topics + type_[k]] > begin):
+                _bar(reason, k, places[i], reasons.SUPPRESSED)
 
 
 @kernel
-def _leave_room(r: int, rules: HistoryRules, recent: Recent, caps: Caps) -> None:
-    most = caps.max_messages
-    if rules.member_cap >= 0:
-        caps.room_member[r] = _room(rules.member_cap - recent.n_member[0], most)
-    for c in range(rules.channel_cap.size):
-        if rules.channel_cap[c] >= 0:
-            caps.room_channel[c, r] = _room(rules.channel_cap[c] - recent.n_channel[c], most)
+def _leave_room(places: I64, rules: HistoryRules, recent: Recent, caps: Caps) -> bool:
+    # Returns whether none is left somewhere.
+    n_channels, n_sent, most = rules.channel_cap.size, recent.n_sent, caps.max_messages
+    is_full = _take_room(rules.member_cap, 0, n_sent, places, most, caps.room_member)
+    for c in range(n_channels):
+        is_full |= _take_room(rules.channel_cap[c], 1 + c, n_sent, places, most, caps.room_channel[c])
     for t in range(rules.topic_cap.size):
-        if rules.topic_cap[t] >= 0:
-            caps.room_topic[t, r] = _room(rules.topic_cap[t] - recent.n_topic[t], most)
+        is_full |= _take_room(
+            rules.topic_cap[t], 1 + n_channels + t, n_sent, places, most, caps.room_topic[t]
+        )
+    return is_full
+
+
+@kernel
+def _take_room(cap: int, column: int, n_sent: I64, places: I64, most: int, room: I16) -> bool:
+    if cap < 0:
+        return False
+    is_full = False
+    for i in range(places.size):
+        left = min(most, max(0, cap - n_sent[i, column]))
+        room[places[i]] = left
+        is_full |= left <= 0
+    return is_full
 
 
 @kernel

@@ -148,6 +148,27 @@ def test_same_in_any_batch(chunk):
         np.testing.assert_array_equal(caps.room_member, whole.room_member[part])
 
 
+@pytest.mark.parametrize("every", [1, 3, 400])
+@pytest.mark.parametrize("ordered", [True, False])
+def test_same_among_many_who_were_sent_something_or_not(every, ordered):
+    """One row in `every` has sends; more members than are looked at, or counted, together."""
+    case = instance(3)
+    n = 30 if INTERPRETED else 900
+    sent = case["snapshot_sends"]
+    per_row = [[] if row % every else [(NOW - row % 8 * DAY * 1_000_000, row % 5)] for row in range(n)]
+    sends = snapshot_of(per_row, sent.type, sent.topic, sent.channel)
+    log = [(row, NOW - row * 10**9, row % 6, int(row % 4 == 0), row) for row in range(0, n, 2 * every)]
+    live = live_of(n, log, *case["live_sends"][-3:])
+    rows = np.arange(n) if ordered else np.random.default_rng(0).permutation(n)
+    reason = np.zeros((8, n), np.uint8)
+    whole = case | {"snapshot_sends": sends, "live_sends": live, "decision_time_micros": NOW}
+    whole |= {"rows": rows, "reason": reason, "until_sequence": n}
+    expected = naive.apply_history(*(whole | {"decision_time_micros": np.full(n, NOW)}).values())
+    caps = apply_history(**whole)
+    for a, b in zip((reason, caps.room_member, caps.room_channel, caps.room_topic), expected, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 @pytest.mark.parametrize(
     ("scope", "expected"),
     [(NO_SCOPE, [0, 0, 0]), (SAME_TOPIC, [6, 0, 0]), (SAME_TYPE, [6, 6, 0]), (EITHER, [6, 6, 0])],
