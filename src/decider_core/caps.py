@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from decider_core.compile import F32, I16, I32, kernel
+from decider_core.compile import F32, I16, I32, INTERPRETED, kernel
 from decider_core.contracts import ContractError, check_array, check_number, check_range
 
 MAX_MESSAGES: Final = 8
@@ -43,7 +43,8 @@ class Terms(NamedTuple):
 
 def check_sets(sets: I16, n_candidates: int) -> None:
     """Refuse a set that holds something else than candidates and -1."""
-    check_range("sets", sets, -1, n_candidates - 1)
+    if INTERPRETED or sets.flags.writeable or not _are_codes(sets.reshape(-1), n_candidates):
+        check_range("sets", sets, -1, n_candidates - 1)
 
 
 def check_fatigue(fatigue: F32, n_members: int) -> F32:
@@ -98,6 +99,14 @@ def _between(numbers: F32, low: float, high: float) -> bool:
     for i in range(numbers.size):
         n_inside += (numbers[i] >= low) & (numbers[i] <= high)
     return n_inside == numbers.size
+
+
+@kernel
+def _are_codes(sets: I16, n: int) -> bool:
+    least, most = np.int16(0), np.int16(-1)
+    for i in range(sets.size):
+        least, most = min(least, sets[i]), max(most, sets[i])
+    return bool(least >= -1 and most < n)
 
 
 @kernel

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from decider_core.caps import check_sets
 from decider_core.compile import F32, F64, I16, I32, I64, U8, kernel
 from decider_core.contracts import check_array, check_range
+
+_SIDE_BY_SIDE: Final = 4
 
 
 class SetCounts(NamedTuple):
@@ -53,14 +56,20 @@ def count_sets(sets: I16, stratum: U8, n_candidates: int, n_strata: int) -> SetC
     stratum = check_array("stratum", stratum, np.uint8, (sets.shape[1],))
     check_sets(sets, n_candidates)
     check_range("stratum", stratum, 0, n_strata - 1)
-    counts = SetCounts(
-        np.zeros(n_candidates, np.int64),
-        np.zeros(len(sets) + 1, np.int64),
-        np.zeros(n_strata, np.int64),
-        np.zeros(n_strata, np.int64),
+    n_counts = len(sets) + 1
+    members = np.empty(stratum.size, np.int32)
+    _add_counts(sets, stratum, members)
+    of_codes = np.zeros((_SIDE_BY_SIDE, 1 + n_candidates), np.int64)
+    of_members = np.zeros((_SIDE_BY_SIDE, n_strata * n_counts), np.int64)
+    _count_codes(sets.reshape(-1), np.int64(1), of_codes)
+    _count_codes(members, np.int64(0), of_members)
+    by_stratum = of_members.sum(axis=0).reshape(n_strata, n_counts)
+    return SetCounts(
+        per_candidate=of_codes.sum(axis=0)[1:],
+        per_count=by_stratum.sum(axis=0),
+        per_stratum=by_stratum.sum(axis=1),
+        sends_of_stratum=by_stratum @ np.arange(n_counts),
     )
-    _count_sets(sets, stratum, counts)
-    return counts
 
 
 def count_pairs(sets: I16, topic: I32) -> PairCounts:
@@ -98,17 +107,28 @@ def _count_pairs(sets: I16, topic: I32, counts: PairCounts) -> None:
 
 
 @kernel
-def _count_sets(sets: I16, stratum: U8, counts: SetCounts) -> None:
-    for r in range(sets.shape[1]):
-        n_held = 0
-        for place in range(sets.shape[0]):
-            k = sets[place, r]
-            if k >= 0:
-                counts.per_candidate[k] += 1
-                n_held += 1
-        counts.per_count[n_held] += 1
-        counts.per_stratum[stratum[r]] += 1
-        counts.sends_of_stratum[stratum[r]] += n_held
+def _add_counts(sets: I16, stratum: U8, members: I32) -> None:
+    # Of each member one code for stratum and messages in the set: stratum * n_counts + messages.
+    n_counts = np.int32(sets.shape[0] + 1)
+    for r in range(members.size):
+        members[r] = np.int32(stratum[r]) * n_counts
+    for place in range(sets.shape[0]):
+        held = sets[place]
+        for r in range(members.size):
+            members[r] += held[r] >= 0
+
+
+@kernel
+def _count_codes(codes: npt.NDArray[Any], first: np.int64, counts: I64) -> None:
+    # Neighbours often have the same code, and a count can be read only when it is written: so four take turns.
+    n_whole = codes.size // 4 * 4
+    for i in range(0, n_whole, 4):
+        counts[0, np.uint32(codes[i] + first)] += 1
+        counts[1, np.uint32(codes[i + 1] + first)] += 1
+        counts[2, np.uint32(codes[i + 2] + first)] += 1
+        counts[3, np.uint32(codes[i + 3] + first)] += 1
+    for i in range(n_whole, codes.size):
+        counts[0, np.uint32(codes[i] + first)] += 1
 
 
 class SentGains(NamedTuple):

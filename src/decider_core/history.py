@@ -149,7 +149,7 @@ def _apply_history(
         if wrong < 0:
             wrong = count_live(some[: places.size], then, live, until_sequence, recent)
         if wrong >= 0:
-            return places[wrong]
+            return int(places[wrong])
         _bar_opted_out(places, candidates, recent, reason)
         _bar_similar(places, then, candidates, rules, recent, reason)
         is_full |= _leave_room(places, rules, recent, caps)

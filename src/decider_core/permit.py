@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
 from decider_core import reasons
-from decider_core.compile import I32, I64, U8, U32, U64, inline, kernel
+from decider_core.compile import I32, I64, U8, U32, U64, kernel
 from decider_core.contracts import ContractError, check_array, check_range
+from decider_core.rows import take
+
+_BLOCK: Final = 2048
+"""Members looked at together."""
 
 
 def permit(
@@ -76,32 +82,46 @@ def _permit(
     quiet: U8,
     reason: U8,
 ) -> None:
-    # Eight candidates' audience bits of every member side by side, and what each channel alone says: then the loop
-    # over pairs reads and writes bytes only, in the order in which they lie.
-    n = rows.size
+    # Every member's audience and consent bits side by side, eight candidates' audience bits to a byte, and what each
+    # channel alone says: then the loop over pairs reads and writes bytes only, in the order in which they lie. Block
+    # by block, so that all of it stays in the nearest cache.
+    n = min(rows.size, _BLOCK)
+    agreed, bits, eight = np.empty(n, np.uint32), np.empty(n, np.uint64), np.empty(n, np.uint8)
     by_channel = np.empty((channel_allowed.size, n), np.uint8)
-    for c in range(channel_allowed.size):
-        for r in range(n):
-            agreed = consent[rows[r]] >> np.uint32(c) & np.uint32(1)
-            on = np.uint8(reasons.QUIET_HOURS) if quiet[c, r] != 0 else np.uint8(reasons.ELIGIBLE)
-            by_channel[c, r] = on if agreed else np.uint8(reasons.CONSENT)
-    eight = np.empty(n, np.uint8)
-    for k in range(live.size):
-        if k % 8 == 0:
-            word, shift = audience[k // 64], np.uint64(k % 64)
-            for r in range(n):
-                eight[r] = np.uint8(word[rows[r]] >> shift & np.uint64(255))
-        c = channel[k]
-        for_all = live[k]
-        if for_all == 0 and channel_allowed[c] == 0:
-            for_all = np.uint8(reasons.CHANNEL_FILTER)
-        if for_all != 0:
-            reason[k] = for_all
-            continue
-        _mark(eight, np.uint8(1 << k % 8), by_channel[c], reason[k])
+    for first in range(0, rows.size, _BLOCK):
+        here = rows[first : first + _BLOCK]
+        m = here.size
+        take(consent, here, agreed[:m])
+        for c in range(channel_allowed.size):
+            _ask(agreed[:m], np.uint32(1 << c), quiet[c, first : first + m], by_channel[c, :m])
+        for k in range(live.size):
+            if k % 64 == 0:
+                take(audience[k // 64], here, bits[:m])
+            if k % 8 == 0:
+                _cut(bits[:m], np.uint64(k % 64), eight[:m])
+            for_all, c = live[k], channel[k]
+            if for_all == 0 and channel_allowed[c] == 0:
+                for_all = np.uint8(reasons.CHANNEL_FILTER)
+            if for_all != 0:
+                reason[k, first : first + m] = for_all
+            else:
+                _mark(eight[:m], np.uint8(1 << k % 8), by_channel[c, :m], reason[k, first : first + m])
 
 
-@inline
+@kernel
+def _ask(agreed: U32, bit: np.uint32, quiet: U8, reason: U8) -> None:
+    for r in range(reason.size):
+        on = np.uint8(reasons.QUIET_HOURS) if quiet[r] != 0 else np.uint8(reasons.ELIGIBLE)
+        reason[r] = on if agreed[r] & bit else np.uint8(reasons.CONSENT)
+
+
+@kernel
+def _cut(bits: U64, shift: np.uint64, eight: U8) -> None:
+    for r in range(eight.size):
+        eight[r] = np.uint8(bits[r] >> shift & np.uint64(255))
+
+
+@kernel
 def _mark(eight: U8, bit: np.uint8, otherwise: U8, reason: U8) -> None:
     for r in range(eight.size):
         reason[r] = otherwise[r] if eight[r] & bit else np.uint8(reasons.AUDIENCE)

@@ -10,7 +10,7 @@ import numpy as np
 from decider_core.admission import charge_of, rate_of
 from decider_core.caps import Terms, check_terms
 from decider_core.compile import F32, F64, I64, U8, inline, kernel
-from decider_core.contracts import check_finite
+from decider_core.contracts import check_array, check_finite
 from decider_core.replay import replayed_hits as replayed_hits
 from decider_core.values import check_posterior
 
@@ -20,6 +20,31 @@ _REACH: Final = 7.5
 _N_NODES: Final = 24
 _PANEL: Final = 4.0
 _NEGLIGIBLE: Final = 1e-15
+
+
+def of_strata(stratum: U8, explore: int, exploit: int, drawn: F64, exploited: float) -> F64:
+    """Return the propensities that strata tell, f64[n_members]: `drawn` where it explores, else 1.
+
+    Parameters
+    ----------
+    stratum : u8[n_members]
+    explore, exploit
+        Codes of strata.
+    drawn : f64[n_members]
+        Propensities of sets drawn at random.
+    exploited
+        What those have who exploit.
+
+    Raises
+    ------
+    ContractError
+        If an argument has another dtype or shape.
+    """
+    stratum = check_array("stratum", stratum, np.uint8, (None,))
+    drawn = check_array("drawn", drawn, np.float64, stratum.shape)
+    propensity = np.empty(stratum.size)
+    _of_strata(stratum, np.uint8(explore), np.uint8(exploit), drawn, float(exploited), propensity)
+    return propensity
 
 
 def single_choice(mean: F32, sd: F32, reason: U8, cost: F32, price: F32) -> F64:
@@ -66,6 +91,15 @@ def single_choice(mean: F32, sd: F32, reason: U8, cost: F32, price: F32) -> F64:
     chances = np.zeros((n_candidates + 1, n_members))
     _single_choice(mean, sd, reason, terms, _NODES, _WEIGHTS, chances)
     return chances
+
+
+@kernel
+def _of_strata(
+    stratum: U8, explore: np.uint8, exploit: np.uint8, drawn: F64, exploited: float, propensity: F64
+) -> None:
+    for r in range(stratum.size):
+        other = exploited if stratum[r] == exploit else 1.0
+        propensity[r] = drawn[r] if stratum[r] == explore else other
 
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(_N_NODES)

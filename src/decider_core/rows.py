@@ -1,11 +1,14 @@
-"""Rows of the snapshot: whether they follow each other, and what stands there."""
+"""Rows of a snapshot: whether they follow each other, and what stands there."""
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
-from decider_core.compile import I64, kernel
-from decider_core.contracts import check_array
+import numpy as np
+import numpy.typing as npt
+
+from decider_core.compile import I16, I64, U8, kernel
+from decider_core.contracts import check_array, check_range
 
 
 def stretch_of(rows: I64) -> slice | I64:
@@ -14,7 +17,6 @@ def stretch_of(rows: I64) -> slice | I64:
     Parameters
     ----------
     rows : i64[n]
-        Not negative.
 
     Raises
     ------
@@ -22,10 +24,55 @@ def stretch_of(rows: I64) -> slice | I64:
         If they have another dtype or shape.
     """
     checked = check_array("rows", rows, np.int64, (None,))
-    if not rows.size or not follow_each_other(checked):
+    if not rows.size or rows[0] < 0 or not follow_each_other(checked):
         return rows
     first = int(rows[0])
     return slice(first, first + rows.size)
+
+
+def codes_among(codes: I16, n_codes: int) -> I64:
+    """Return which codes there are, i64, rising.
+
+    Parameters
+    ----------
+    codes : i16[n]
+        Each below `n_codes`.
+
+    Raises
+    ------
+    ContractError
+        If they have another dtype or shape or one lies outside.
+    """
+    codes = check_array("codes", codes, np.int16, (None,))
+    low, high = (int(codes.min()), int(codes.max())) if codes.size else (0, 0)
+    if low < 0 or high >= n_codes:
+        check_range("codes", codes, 0, n_codes - 1)
+    if low == high:  # usual where members live in one place; then nothing is counted
+        return np.full(min(codes.size, 1), low)
+    is_there = np.zeros(n_codes, np.uint8)
+    _mark(codes, is_there)
+    return np.flatnonzero(is_there)
+
+
+def translate(codes: I16, table: I16) -> I16:
+    """Return what the table has for each code, i16[n].
+
+    Parameters
+    ----------
+    codes : i16[n]
+    table : i16[n_codes]
+
+    Raises
+    ------
+    ContractError
+        If an argument has another dtype or shape or a code lies outside.
+    """
+    codes = check_array("codes", codes, np.int16, (None,))
+    table = check_array("table", table, np.int16, (None,))
+    check_range("codes", codes, 0, table.size - 1)
+    out = np.empty(codes.size, np.int16)
+    _translate(codes, table, out)
+    return out
 
 
 @kernel
@@ -35,3 +82,29 @@ def follow_each_other(rows: I64) -> bool:
     for i in range(rows.size):
         n_following += rows[i] - i == first
     return n_following == rows.size
+
+
+@kernel
+def take(table: npt.NDArray[Any], rows: I64, out: npt.NDArray[Any]) -> None:
+    """Write what stands at the rows, which lie within the table: copied where they follow each other."""
+    if rows.size == 0:
+        return
+    if follow_each_other(rows):
+        stretch = table[rows[0] : rows[0] + rows.size]
+        for r in range(out.size):
+            out[r] = stretch[r]
+    else:
+        for r in range(out.size):
+            out[r] = table[rows[r]]
+
+
+@kernel
+def _mark(codes: I16, is_there: U8) -> None:
+    for i in range(codes.size):
+        is_there[codes[i]] = 1
+
+
+@kernel
+def _translate(codes: I16, table: I16, out: I16) -> None:
+    for i in range(codes.size):
+        out[i] = table[codes[i]]

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from decider_core.caps import check_sets
 from decider_core.compile import I16, I32, I64, U8, kernel
 from decider_core.contracts import ContractError, check_array, check_output, check_range
 
@@ -85,6 +86,32 @@ def link_entries(rows: I64, first: int, head: I32, following: I32) -> None:
     _link_entries(rows, first, head, following)
 
 
+def mark_later(newest: I32, occasion: I32, sequence: I64, until_sequence: int, mark: int) -> None:
+    """Put `mark` in place of entries that came after a place in the log.
+
+    Parameters
+    ----------
+    newest : i32[n_members]
+        Of each member an entry, -1 for none. Written.
+    occasion, sequence
+        See :class:`LiveSends`.
+    until_sequence
+        The last place that is not too late.
+
+    Raises
+    ------
+    ContractError
+        If an argument has another dtype or shape, or an entry lies outside.
+    """
+    newest = check_output("newest", newest, np.int32, (len(newest),))
+    occasion = check_array("occasion", occasion, np.int32, (None,))
+    sequence = check_array("sequence", sequence, np.int64, (None,))
+    check_range("newest", newest, -1, occasion.size - 1)
+    wrong = _mark_later(newest, occasion, sequence, int(until_sequence), np.int32(mark))
+    if wrong >= 0:
+        raise ContractError(f"occasion must be in [0, {sequence.size - 1}], got another at {newest[wrong]}")
+
+
 def append_sets(
     sets: I16,
     rows: I64,
@@ -138,14 +165,43 @@ def append_sets(
         check_output("live time_micros", live[5], np.int64, (n_occasions,)),
         check_output("live sequence", live[6], np.int64, (n_occasions,)),
     )
-    check_range("sets", sets, -1, codes.size - 1)
+    check_sets(sets, codes.size)
     check_range("rows", rows, 0, head.size - 1)
     entry, occasion = first
-    last = entry + int(np.count_nonzero(sets >= 0))
+    last = entry + int(_count_messages(sets.reshape(-1)))
     check_range("first entry", np.array([entry, last]), 0, n_entries)
     check_range("first occasion", np.array([occasion, occasion + time_micros.size]), 0, n_occasions)
-    occasion = _append_sets(sets, rows, codes, time_micros, sequence, entry, occasion, head, entries)
-    return last, occasion
+    if time_micros.size == n_members:
+        return last, _append_sets(sets, rows, codes, time_micros, sequence, entry, occasion, head, entries)
+    if last == entry:
+        return last, occasion
+    entries.time_micros[occasion], entries.sequence[occasion] = time_micros[0], sequence[0]
+    _append_together(sets, rows, codes, entry, last, occasion, head, entries)
+    return last, occasion + 1
+
+
+def count_messages(sets: I16) -> int:
+    """Return how many places of sets are not empty.
+
+    Parameters
+    ----------
+    sets : i16[max_messages, n_members]
+        Candidates, -1 in empty places.
+
+    Raises
+    ------
+    ContractError
+        If the argument has another dtype or shape.
+    """
+    return int(_count_messages(check_array("sets", sets, np.int16, (None, None)).reshape(-1)))
+
+
+@kernel
+def _count_messages(sets: I16) -> int:
+    n = 0
+    for i in range(sets.size):
+        n += sets[i] >= 0
+    return n
 
 
 class Entries(NamedTuple):
@@ -171,17 +227,16 @@ def _append_sets(
     head: I32,
     entries: Entries,
 ) -> int:
+    # Returns how many occasions there are now.
     i, n_occasions = np.int32(first), np.int32(occasion)
     for r in range(sets.shape[1]):
-        of_member = r if time_micros.size > 1 else 0
-        is_new = of_member == r
+        is_new = True
         for place in range(sets.shape[0]):
             k = sets[place, r]
             if k < 0:
                 continue
-            if is_new or n_occasions == occasion:
-                entries.time_micros[n_occasions] = time_micros[of_member]
-                entries.sequence[n_occasions] = sequence[of_member]
+            if is_new:
+                entries.time_micros[n_occasions], entries.sequence[n_occasions] = time_micros[r], sequence[r]
                 n_occasions = np.int32(n_occasions + 1)
                 is_new = False
             entries.code[i], entries.kind[i] = codes[k], np.uint8(SEND)
@@ -191,6 +246,45 @@ def _append_sets(
             head[rows[r]] = i
             i = np.int32(i + 1)
     return int(n_occasions)
+
+
+@kernel
+def _append_together(
+    sets: I16, rows: I64, codes: I32, first: int, last: int, when: int, head: I32, entries: Entries
+) -> None:
+    # Of one occasion. How many messages a set has is nothing a processor can guess, so nothing is asked: of an empty
+    # place an entry is written too, and written over by the next one.
+    code, following = entries.code, entries.next
+    entries.occasion[first:last] = np.int32(when)
+    entries.kind[first:last] = np.uint8(SEND)
+    # Unsigned: an index that may be negative would be looked at as one that counts from the end.
+    i, end = np.uint32(first), np.uint32(last)
+    for r in range(rows.size):
+        row = np.uint64(rows[r])
+        newest = head[row]
+        for place in range(sets.shape[0]):
+            k = sets[place, r]
+            if i < end:
+                code[i] = codes[np.uint32(max(k, np.int16(0)))]
+                following[i] = newest
+            newest = np.int32(i) if k >= 0 else newest
+            i = np.uint32(i + np.uint32(k >= 0))
+        # The head last: whoever follows it meanwhile finds whole entries.
+        head[row] = newest
+
+
+@kernel
+def _mark_later(newest: I32, occasion: I32, sequence: I64, until_sequence: int, mark: np.int32) -> int:
+    # Returns -1, or the first whose entry has an occasion outside.
+    for i in range(newest.size):
+        entry = newest[i]
+        if entry >= 0:
+            when = occasion[entry]
+            if when < 0 or when >= sequence.size:
+                return i
+            if sequence[when] > until_sequence:
+                newest[i] = mark
+    return -1
 
 
 @kernel

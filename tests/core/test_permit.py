@@ -32,6 +32,16 @@ def test_equals_twin(seed, n_candidates):
     np.testing.assert_array_equal(permit(**case), naive.permit(**case))
 
 
+@pytest.mark.parametrize("ordered", [True, False])
+def test_many_members_equal_twin(ordered):
+    """More than are looked at together, in rows that follow each other or not."""
+    n = 40 if INTERPRETED else 2_100
+    case = instance(2, n_members=n, n_rows=n + 5, n_candidates=10)
+    if ordered:
+        case["rows"] = np.arange(3, 3 + n)
+    np.testing.assert_array_equal(permit(**case), naive.permit(**case))
+
+
 def test_every_reason_occurs_and_the_first_one_wins():
     case = instance(1, n_candidates=1, n_members=1, n_rows=1, n_channels=1)
     case["audience"][:] = 0

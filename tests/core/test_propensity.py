@@ -10,7 +10,7 @@ from decider_core.assemble import Caps, assemble
 from decider_core.compile import INTERPRETED
 from decider_core.contracts import ContractError
 from decider_core.explore import THOMPSON, policy_values
-from decider_core.propensity import replayed_hits, single_choice
+from decider_core.propensity import of_strata, replayed_hits, single_choice
 
 N_DRAWS = 400 if INTERPRETED else 1_000_000
 
@@ -71,6 +71,16 @@ def test_single_choice_sums_to_1(seed, decades, n_candidates):
     chances = single_choice(**posterior(seed, 2, n_candidates, decades))
     np.testing.assert_allclose(chances.sum(axis=0), 1.0, atol=1e-9, rtol=0)
     assert (chances >= 0).all()
+
+
+@pytest.mark.parametrize("exploited", [1.0, np.nan])
+def test_what_strata_tell(exploited):
+    stratum = np.random.default_rng(0).integers(0, 3, 100).astype(np.uint8)
+    drawn = np.random.default_rng(1).random(100)
+    expected = [(1.0, drawn[r], exploited)[code] for r, code in enumerate(stratum)]
+    np.testing.assert_array_equal(of_strata(stratum, 1, 2, drawn, exploited), expected)
+    with pytest.raises(ContractError, match=r"drawn must have shape \(100\)"):
+        of_strata(stratum, 1, 2, drawn[:-1], exploited)
 
 
 def test_single_choice_of_many_alike_is_even():

@@ -14,12 +14,13 @@ from decider.catalog import Catalog
 from decider.logbook.schema import HistoryEntry
 from decider.members import OPT_OUT, LiveHistory, Snapshot
 from decider_core.history import LiveSends
+from decider_core.sends import mark_later
 
 BATCH = 65_536
 """Log entries that are entered at once."""
 
 
-_CHANGED = np.int32(-2)
+_CHANGED = -2
 """No member's newest entry."""
 
 
@@ -82,8 +83,8 @@ class Exposure:
             heads, sends = self._history.heads(rows), self.sends(catalog)
             if until is None or until >= self._sequence:
                 return Seen(heads, sends, self._sequence)
-        late = (heads >= 0) & (sends.sequence[sends.occasion[heads]] > until)
-        return Seen(np.where(late, _CHANGED, heads), sends, until)
+        mark_later(heads, sends.occasion, sends.sequence, until, _CHANGED)
+        return Seen(heads, sends, until)
 
     def sends(self, catalog: Catalog) -> LiveSends:
         """Give all of the history, with the codes of `catalog`."""
@@ -156,8 +157,11 @@ class Exposure:
 
 
 def rehearse() -> None:
-    """Enter a set and an opt-out in a history that is thrown away, so that no decision waits for a compiler."""
+    """Enter and look up a set and an opt-out in a history that is thrown away: no decision waits for a compiler."""
     history, row = LiveHistory(1), np.zeros(1, np.int64)
     codes = np.array([history.code("message", "type", "topic", "channel")], np.int32)
-    history.extend_sets(row, np.zeros((1, 1), np.int16), codes, 0, 0)
+    for n in (1, 2):  # together they are entered by another kernel
+        history.extend_sets(np.zeros(n, np.int64), np.zeros((1, n), np.int16), codes, 0, 0)
     history.append(0, 0, 0, OPT_OUT, 1)
+    view = history.view()
+    mark_later(history.heads(row), view.occasion, view.sequence, 0, _CHANGED)

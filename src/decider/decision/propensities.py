@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from decider.decision.charged import caps_of
 from decider.decision.stages import Estimated, Explored, Gathered, Permitted, Question
 from decider_core.explore import EXPLOIT, EXPLORE, explore_propensity
-from decider_core.propensity import replayed_hits, single_choice
+from decider_core.propensity import of_strata, replayed_hits, single_choice
 from decider_core.set_choice import set_choice
 
 
@@ -30,13 +30,14 @@ def propensities(
     does (hits are -1 everywhere else); NaN where it is deferred, or would need replays and the policy has none.
     """
     policy = question.bound.policy
-    propensity = np.where(explored.stratum == EXPLORE, explored.propensity, 1.0)
+    by_chance = policy.kind in ("thompson", "epsilon_greedy")
+    of_exploit = np.nan if policy.kind == "thompson" and _deferred(question) else 1.0
+    propensity = of_strata(explored.stratum, EXPLORE, EXPLOIT, explored.propensity, of_exploit)
     hits = np.full(sets.shape[1], -1, np.int32)
-    exploit = np.flatnonzero(explored.stratum == EXPLOIT)
-    if policy.kind not in ("thompson", "epsilon_greedy") or not exploit.size:
+    if not by_chance or np.isnan(of_exploit):
         return propensity, hits, None
-    if policy.kind == "thompson" and _deferred(question):
-        propensity[exploit] = np.nan
+    exploit = np.flatnonzero(explored.stratum == EXPLOIT)
+    if not exploit.size:
         return propensity, hits, None
     if policy.kind == "thompson" and question.bound.max_messages > 1:
         return _several(question, gathered, permitted, estimated, sets, ties, exploit, propensity)

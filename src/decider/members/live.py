@@ -12,7 +12,8 @@ from decider.errors import InvalidInput, NotReady
 from decider.members.vocabulary import CodeTables, SendName, Translates
 from decider_core.history import OPT_OUT as OPT_OUT
 from decider_core.history import SEND as SEND
-from decider_core.sends import append_sets, link_entries
+from decider_core.rows import stretch_of
+from decider_core.sends import append_sets, count_messages, link_entries
 
 Array = npt.NDArray[Any]
 
@@ -196,9 +197,7 @@ class LiveHistory:
         """
         times, sequences = (np.atleast_1d(np.asarray(each, np.int64)) for each in (time_micros, sequence))
         with self._lock:
-            self._reserve(
-                self._n_entries + int(np.count_nonzero(sets >= 0)), self._n_occasions + sequences.size
-            )
+            self._reserve(self._n_entries + count_messages(sets), self._n_occasions + sequences.size)
             first = self._n_entries, self._n_occasions
             self._n_entries, self._n_occasions = append_sets(
                 sets, rows, codes, times, sequences, first, self._view
@@ -212,8 +211,9 @@ class LiveHistory:
 
     def heads(self, rows: Array) -> Array:
         """Give the newest entry of members, int32[n], -1 for none: the same later means nothing was added."""
-        heads: Array = self._view.head[rows]
-        return heads
+        stretch = stretch_of(rows)
+        heads: Array = self._view.head[stretch]
+        return heads.copy() if isinstance(stretch, slice) else heads
 
     def last_sequence(self) -> int:
         """Give the largest sequence of any entry, -1 for none."""

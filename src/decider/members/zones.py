@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from decider.errors import InvalidInput
+from decider_core.rows import codes_among, stretch_of, translate
 
 Array = npt.NDArray[Any]
 
@@ -46,11 +47,12 @@ def local_minutes(snapshot: HasZones, rows: Array, time_micros: int) -> Array:
     InvalidInput
         The instant is outside the years 1 to 9999.
     """
-    codes = snapshot.zone[rows]
+    codes = snapshot.zone[stretch_of(rows)]
     by_zone = np.zeros(len(snapshot.zones), np.int16)
-    for code in np.flatnonzero(np.bincount(codes, minlength=len(by_zone))):
+    among = codes_among(codes, by_zone.size)
+    for code in among:
         by_zone[code] = _minutes(snapshot.zones[code], time_micros // 60_000_000)
-    return by_zone[codes]
+    return np.full(len(codes), by_zone[among[0]]) if among.size == 1 else translate(codes, by_zone)
 
 
 def is_zone(name: str) -> bool:
@@ -60,6 +62,12 @@ def is_zone(name: str) -> bool:
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         return False
     return True
+
+
+def rehearse() -> None:
+    """Look up two codes, so that no decision waits for a compiler."""
+    codes = np.arange(2, dtype=np.int16)
+    translate(codes, codes[codes_among(codes, 2)])
 
 
 @functools.lru_cache(maxsize=4096)

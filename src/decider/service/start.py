@@ -13,6 +13,7 @@ from decider.decision import between, exposure
 from decider.decision.engine import Engine
 from decider.decision.request import MemberRequest, RunRequest
 from decider.errors import InvalidInput
+from decider.members import zones
 from decider.service.compose import Composition, compose
 from decider.service.fronts import FrontedServer, build_fronts
 from decider.service.server import Server, build_server
@@ -70,6 +71,7 @@ def warm_up(engine: Engine) -> None:
     """Decide and run once with each policy, leaving no trace, so that no caller waits for a compiler."""
     exposure.rehearse()
     between.rehearse()
+    zones.rehearse()
     now_micros = SystemClock().now_micros()
     snapshot, policies = engine.parts.snapshot, engine.parts.policies.policies
     if snapshot.n_members == 0:

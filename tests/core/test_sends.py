@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+
+from decider_core.contracts import ContractError
+from decider_core.sends import append_sets, count_messages, mark_later
+
+OCCASION = np.array([0, 0, 1, 2], np.int32)
+SEQUENCE = np.array([5, 6, 9], np.int64)
+
+
+@pytest.mark.parametrize(
+    ("until", "expected"),
+    [(4, [-1, -2, -2, -2]), (5, [-1, 1, -2, -2]), (8, [-1, 1, 2, -2]), (9, [-1, 1, 2, 3])],
+)
+def test_marks_what_came_later(until, expected):
+    newest = np.array([-1, 1, 2, 3], np.int32)
+    mark_later(newest, OCCASION, SEQUENCE, until, -2)
+    assert newest.tolist() == expected
+
+
+def test_refuses_what_points_outside():
+    with pytest.raises(ContractError, match=r"newest must be in \[-1, 3\], got 4 at \[1\]"):
+        mark_later(np.array([0, 4], np.int32), OCCASION, SEQUENCE, 5, -2)
+    with pytest.raises(ContractError, match=r"occasion must be in .* got another at 3"):
+        mark_later(np.array([3], np.int32), OCCASION, SEQUENCE[:2], 5, -2)
+
+
+def lists_of(sets, rows, codes, first, n_rows):
+    """What each row's list leads to, newest first, and where its entries lie, by putting in one send after another."""
+    lists, entry = [[] for _ in range(n_rows)], first
+    for r, row in enumerate(rows):
+        for k in sets[:, r]:
+            if k >= 0:
+                lists[row].insert(0, (entry, int(codes[k])))
+                entry += 1
+    return lists, entry
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("n_members", [1, 2, 40])
+@pytest.mark.parametrize("n_places", [1, 3, 8])
+def test_sets_are_entered_as_their_sends(together, n_members, n_places):
+    """Empty places anywhere, rows that come again, and no room for one entry more."""
+    g = np.random.default_rng(n_members)
+    sets = g.integers(-2, 5, (n_places, n_members)).clip(-1).astype(np.int16)
+    rows, codes = g.integers(0, 7, n_members), np.array([4, 2, 9, 0, 1], np.int32)
+    sends = int((sets >= 0).sum())
+    assert count_messages(sets) == sends
+    n_times = 1 if together else n_members
+    times, sequence = np.arange(n_times) + 100, np.arange(n_times) + 200
+    first, n_entries, n_occasions = 3, 3 + sends, 2 + n_times
+    head, following, code = (
+        np.full(7, -1, np.int32),
+        np.full(n_entries, 77, np.int32),
+        np.zeros(n_entries, np.int32),
+    )
+    kind, occasion = np.full(n_entries, 9, np.uint8), np.full(n_entries, 77, np.int32)
+    when, place = np.zeros(n_occasions, np.int64), np.zeros(n_occasions, np.int64)
+    live = (head, following, code, kind, occasion, when, place)
+    end = append_sets(sets, rows, codes, times, sequence, (first, 2), live)
+    expected, last = lists_of(sets, rows, codes, first, 7)
+    assert end == (last, 2 + (min(sends, 1) if together else int((sets >= 0).any(axis=0).sum())))
+    of_member = np.searchsorted(np.cumsum((sets >= 0).sum(axis=0)), np.arange(sends), side="right")
+    for row in range(7):
+        found, entry = [], int(head[row])
+        while entry >= 0:
+            found.append((entry, int(code[entry])))
+            r = 0 if together else int(of_member[entry - first])
+            assert kind[entry] == 0
+            assert (when[occasion[entry]], place[occasion[entry]]) == (times[r], sequence[r])
+            entry = int(following[entry])
+        assert found == expected[row]
+    assert following[:3].tolist() == [77] * 3
