@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from decider_core.compile import F32, F64, I64, U8, kernel
 from decider_core.contracts import ContractError, check_array, check_finite
 
 
-def standardise(x: F32, mean: F32, inverse_scale: F32, intercept: bool) -> F32:
-    """Return ``(x - mean) * inverse_scale``, after a column of ones if `intercept`.
+class Scaling(NamedTuple):
+    """How z is made of columns x: ``(x - mean) * inverse_scale``, after a column of ones if there is an intercept."""
+
+    mean: F32
+    """f32[d0]"""
+    inverse_scale: F32
+    """f32[d0]: 0 for a constant column."""
+    intercept: bool
+
+
+def check_scaling(scaling: Scaling, d0: int) -> Scaling:
+    """Return `scaling` with its arrays checked: of d0 columns, and finite."""
+    mean = check_array("mean", scaling.mean, np.float32, (d0,))
+    inverse_scale = check_array("inverse_scale", scaling.inverse_scale, np.float32, (d0,))
+    check_finite("mean", mean)
+    check_finite("inverse_scale", inverse_scale)
+    return Scaling(mean, inverse_scale, bool(scaling.intercept))
+
+
+def standardise(x: F32, scaling: Scaling) -> F32:
+    """Return z, made of the columns x.
 
     Parameters
     ----------
     x : f32[n_members, d0]
         Columns of the snapshot.
-    mean, inverse_scale : f32[d0]
-        Of each column: what is subtracted, then multiplied. A constant column has inverse scale 0.
-    intercept
-        Whether a column of ones comes first.
+    scaling
+        How.
 
     Returns
     -------
@@ -31,11 +50,8 @@ def standardise(x: F32, mean: F32, inverse_scale: F32, intercept: bool) -> F32:
     """
     x = check_array("x", x, np.float32, (None, None))
     d0 = x.shape[1]
-    mean = check_array("mean", mean, np.float32, (d0,))
-    inverse_scale = check_array("inverse_scale", inverse_scale, np.float32, (d0,))
+    mean, inverse_scale, intercept = check_scaling(scaling, d0)
     check_finite("x", x)
-    check_finite("mean", mean)
-    check_finite("inverse_scale", inverse_scale)
     z = np.empty((x.shape[0], d0 + intercept), np.float32)
     _standardise(x, mean, inverse_scale, z)
     return z

@@ -9,6 +9,7 @@ import numpy as np
 
 from decider_core.compile import F32, fma, inline, kernel
 from decider_core.contracts import check_array, check_finite, check_output
+from decider_core.features import Scaling, check_scaling, standardise
 from decider_core.microkernel import (
     LANES,
     multiply_row,
@@ -18,7 +19,7 @@ from decider_core.microkernel import (
     square_norms,
 )
 from decider_core.packing import PackedPosterior, pack_posterior
-from decider_core.tiles import copy_roots, copy_rows, turn_blocks
+from decider_core.tiles import copy_roots, copy_rows, fetch, turn_blocks
 from decider_core.vectors import VECTOR
 
 __all__ = ["PackedPosterior", "fatigue", "moments_and_fatigue", "pack_posterior", "posterior_moments"]
@@ -63,7 +64,7 @@ def posterior_moments(
     pair features, and 2 d for the diagonal form. Members are worked on 32 at a time: fewer cost as much
     as 32.
     """
-    mean, sd, _ = _estimate(packed, _NO_WEIGHTS, z, u, out)
+    mean, sd, _ = _estimate(packed, _NO_WEIGHTS, z, u, out, None)
     return mean, sd
 
 
@@ -73,8 +74,15 @@ def moments_and_fatigue(
     z: F32,
     u: F32 | None = None,
     out: tuple[F32, F32] | None = None,
+    scaling: Scaling | None = None,
 ) -> tuple[F32, F32, F32]:
     """Return what :func:`posterior_moments` and :func:`fatigue` do, from one reading of the features.
+
+    Parameters
+    ----------
+    scaling
+        How z is made of what is given instead, f32[n_members, d0]: while the tiles are filled, so that z is never
+        written down. The same bits as from :func:`decider_core.features.standardise`.
 
     Returns
     -------
@@ -84,14 +92,23 @@ def moments_and_fatigue(
     """
     v = check_array("v", v, np.float32, (packed.n_features,))
     check_finite("v", v)
-    return _estimate(packed, v, z, u, out)
+    return _estimate(packed, v, z, u, out, scaling)
 
 
 def _estimate(
-    packed: PackedPosterior, v: F32, z: F32, u: F32 | None, out: tuple[F32, F32] | None
+    packed: PackedPosterior,
+    v: F32,
+    z: F32,
+    u: F32 | None,
+    out: tuple[F32, F32] | None,
+    scaling: Scaling | None,
 ) -> tuple[F32, F32, F32]:
     p, k = packed.n_pair_features, packed.n_candidates
-    z = check_array("z", z, np.float32, (None, packed.n_features))
+    n_ones = 0 if scaling is None else int(scaling.intercept)
+    z = check_array("z" if scaling is None else "x", z, np.float32, (None, packed.n_features - n_ones))
+    shift = factor = _NO_WEIGHTS
+    if scaling is not None:
+        shift, factor, _ = check_scaling(scaling, z.shape[1])
     n = z.shape[0]
     if u is None:
         u = np.empty((0, k, n), np.float32)
@@ -103,12 +120,13 @@ def _estimate(
     sd = check_output("sd", sd_out, np.float32, (k, n))
     weights = (packed.linear, packed.quadratic, packed.pair_mean, packed.pair_factor)
     tile = np.zeros((padded_features(packed.n_features), LANES), np.float32)
+    tile[:n_ones] = 1.0
     products = np.empty(((1 + p) * padded_rows(k), LANES), np.float32)
     variance = np.empty((padded_rows(k), LANES), np.float32)
     scratch = (tile, np.zeros_like(tile), products, variance, np.empty(LANES, np.float32))
     tired = np.empty(n if v.size else 0, np.float32)
-    if _moments(z, u, packed.diagonal, *weights, v, *scratch, mean, sd, tired) > 0:
-        check_finite("z", z)
+    if _moments(z, shift, factor, n_ones, u, packed.diagonal, *weights, v, *scratch, mean, sd, tired) > 0:
+        check_finite("z", z if scaling is None else standardise(z, scaling))
     return mean, sd, tired
 
 
@@ -136,6 +154,9 @@ def fatigue(z: F32, v: F32) -> F32:
 @kernel
 def _moments(
     z: F32,
+    shift: F32,
+    factor: F32,
+    n_ones: int,
     u: F32,
     diagonal: bool,
     linear: F32,
@@ -156,20 +177,28 @@ def _moments(
     # not finite never is, whatever the weights.
     n_members = z.shape[0]
     n_candidates, p = pair_mean.shape
-    n_suspect = 0
+    # Memory ends its own looking ahead at each page, and a page is hardly more than a tile: so the next tile is asked
+    # for while this one is worked on, in parts that do not wait for each other.
+    n_suspect, numbers, quarter = 0, z.reshape(-1), LANES // 4 * z.shape[1]
     for first in range(0, n_members, LANES):
         # In the last tile the lanes beyond the last member keep what was there: nobody reads their results.
         end = min(first + LANES, n_members)
-        _fill_tile(z[first:end], tile)
+        _fill_tile(z[first:end], tile[n_ones:])
+        if shift.size > 0:
+            _standardise_tile(shift, factor, tile[n_ones:])
         if v.size > 0:
             multiply_row(tile, v, total)
             _copy_positive(total, tired[first:end])
+        ahead = numbers[end * z.shape[1] :]
+        fetch(ahead[:quarter])
         multiply_rows(tile, linear, products)
+        fetch(ahead[quarter : 2 * quarter])
         if diagonal:
             _square(tile.reshape(-1), squares.reshape(-1))
             multiply_rows(squares, quadratic, variance)
         else:
             square_norms(tile, quadratic, variance)
+        fetch(ahead[2 * quarter : 3 * quarter])
         if p > 0:
             _add_pairs(u, first, end, pair_mean, pair_factor, products, variance)
         if end - first == LANES:
@@ -179,6 +208,7 @@ def _moments(
             for k in range(n_candidates):
                 _copy(products[k], mean[k, first:end])
                 _copy_root(variance[k], sd[k, first:end])
+        fetch(ahead[3 * quarter : 4 * quarter])
         n_suspect += _n_not_finite(mean[0, first:end])
     return n_suspect
 
@@ -212,6 +242,14 @@ def _fill_tile(members: F32, tile: F32) -> None:
     for lane in range(members.shape[0]):
         for i in range(n_turned, members.shape[1]):
             tile[i, lane] = members[lane, i]
+
+
+@kernel
+def _standardise_tile(shift: F32, factor: F32, tile: F32) -> None:
+    for i in range(shift.size):
+        column = tile[i]
+        for lane in range(column.size):
+            column[lane] = (column[lane] - shift[i]) * factor[i]
 
 
 @inline

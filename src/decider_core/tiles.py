@@ -20,6 +20,9 @@ if INTERPRETED:
         n_features = members.shape[1] // VECTOR * VECTOR
         tile[:n_features] = members[:, :n_features].T
 
+    def fetch(numbers: F32) -> None:
+        """Stand in for the compiled prefetch: nothing to do."""
+
     def copy_rows(rows: F32, out: F32) -> None:
         """Stand in for the compiled copy."""
         out[:] = rows[: len(out)]
@@ -59,6 +62,23 @@ else:
             return context.get_dummy_value()
 
         return types.void(members, tile), generate
+
+    @intrinsic
+    def fetch(typing_context: Any, numbers: Any) -> Any:
+        """Ask for the memory of one row of numbers, which will be read soon, without waiting for it."""
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            (numbers,) = vectors.arrays_of(context, builder, signature, arguments)
+
+            def line(place: Value, _: list[Value]) -> list[Value]:
+                vectors.prefetch(builder, vectors.at(builder, numbers.data, place))
+                return []
+
+            # A vector of numbers is a line of the cache.
+            repeat(builder, count(0), vectors.length(builder, numbers), VECTOR, [], line)
+            return context.get_dummy_value()
+
+        return types.void(numbers), generate
 
     def _make_copy(root: bool) -> Any:
         @intrinsic

@@ -147,6 +147,15 @@ def store(builder: Any, vector: Value, pointer: Value) -> None:
     builder.store(vector, _as_vector(builder, pointer), align=_size(pointer))
 
 
+def prefetch(builder: Any, pointer: Value) -> None:
+    """Bring the line that a pointer leads to into the cache, beside what else is done; it may lead anywhere."""
+    name, known = "llvm.prefetch", builder.module.globals
+    kind = ir.FunctionType(ir.VoidType(), [BYTE.as_pointer(), WORD, WORD, WORD])
+    function = known[name] if name in known else ir.Function(builder.module, kind, name)
+    # To be read; to stay in all levels of the cache; data.
+    builder.call(function, [builder.bitcast(pointer, BYTE.as_pointer()), index(0), index(3), index(1)])
+
+
 def repeat(
     builder: Any,
     start: Value,

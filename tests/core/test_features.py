@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from decider_core.contracts import ContractError
-from decider_core.features import column_moments, standardise
+from decider_core.features import Scaling, column_moments, standardise
 
 
 def make(n: int = 9, d: int = 4) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -21,7 +21,7 @@ def test_standardise_is_its_definition(n, d, intercept):
     x, mean, inverse_scale = make(n, d)
     columns = mean.tolist(), inverse_scale.tolist()
     ref = [naive.standardise(row.tolist(), *columns, intercept) for row in x]
-    comp = standardise(x, mean, inverse_scale, intercept)
+    comp = standardise(x, Scaling(mean, inverse_scale, intercept))
     assert comp.dtype == np.float32
     assert comp.shape == (n, d + intercept)
     np.testing.assert_allclose(comp, np.reshape(ref, comp.shape), rtol=1e-5, atol=1e-6)
@@ -29,13 +29,13 @@ def test_standardise_is_its_definition(n, d, intercept):
 
 def test_a_member_has_the_same_bits_alone():
     x, mean, inverse_scale = make(50, 19)
-    everyone = standardise(x, mean, inverse_scale, True)
-    np.testing.assert_array_equal(everyone[7:8], standardise(x[7:8], mean, inverse_scale, True))
+    everyone = standardise(x, Scaling(mean, inverse_scale, True))
+    np.testing.assert_array_equal(everyone[7:8], standardise(x[7:8], Scaling(mean, inverse_scale, True)))
 
 
 def test_a_constant_column_is_zero():
     x = np.full((3, 1), 7.0, np.float32)
-    z = standardise(x, np.full(1, 7.0, np.float32), np.zeros(1, np.float32), False)
+    z = standardise(x, Scaling(np.full(1, 7.0, np.float32), np.zeros(1, np.float32), False))
     np.testing.assert_array_equal(z, 0.0)
 
 
@@ -44,13 +44,13 @@ def test_values_that_are_not_finite_are_refused(name):
     arrays = dict(zip(("x", "mean", "inverse_scale"), make(), strict=True))
     arrays[name][-1] = np.nan
     with pytest.raises(ContractError, match=f"{name} must be finite, got nan at"):
-        standardise(**arrays, intercept=True)
+        standardise(arrays.pop("x"), Scaling(**arrays, intercept=True))
 
 
 def test_columns_that_do_not_fit_are_refused():
     x, mean, inverse_scale = make()
     with pytest.raises(ContractError, match=r"mean must have shape \(4\), got \(3,\)"):
-        standardise(x, mean[:3], inverse_scale, True)
+        standardise(x, Scaling(mean[:3], inverse_scale, True))
 
 
 def test_column_moments_equal_their_definition():

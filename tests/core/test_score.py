@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from decider_core.compile import INTERPRETED
 from decider_core.contracts import ContractError
+from decider_core.features import Scaling, standardise
 from decider_core.score import fatigue, moments_and_fatigue, pack_posterior, posterior_moments
 
 shapes = pytest.mark.parametrize(
@@ -273,3 +274,35 @@ def test_moments_and_fatigue_refuse_weights_that_do_not_fit():
         moments_and_fatigue(case.pack(), np.zeros(4, np.float32), case.z)
     with pytest.raises(ContractError, match="v must be finite"):
         moments_and_fatigue(case.pack(), np.full(5, np.nan, np.float32), case.z)
+
+
+@pytest.mark.parametrize("intercept", [False, True])
+@pytest.mark.parametrize(("n", "k", "d", "p"), [(1, 1, 2, 0), (33, 4, 6, 0), (40, 3, 20, 1), (0, 2, 4, 0)])
+def test_scaled_on_the_way_has_the_same_bits(n, k, d, p, intercept):
+    case, v = Case(n, k, d, p), np.linspace(-1.0, 1.0, d, dtype=np.float32)
+    rng = np.random.default_rng(3)
+    d0 = d - intercept
+    mean, inverse_scale = (rng.normal(size=d0).astype(np.float32) for _ in range(2))
+    inverse_scale[0] = 0.0
+    scaling = Scaling(mean, inverse_scale, intercept)
+    x = np.ascontiguousarray(case.z[:, :d0]) * np.float32(1e3)
+    ref = moments_and_fatigue(case.pack(), v, standardise(x, scaling), case.u)
+    for expected, got in zip(ref, moments_and_fatigue(case.pack(), v, x, case.u, None, scaling), strict=True):
+        assert_same_bits(expected, got)
+
+
+@pytest.mark.parametrize(
+    ("place", "number", "text"),
+    [
+        (0, np.nan, r"x must be finite, got nan at \[2, 0\]"),
+        (1, 3e38, r"z must be finite, got inf at \[2, 2\]"),
+    ],
+)
+def test_scaled_on_the_way_refuses_the_same(place, number, text):
+    """A feature that is not finite, also in a constant column, and one that scaling makes infinite."""
+    case = Case(5, 2, 3, 0)
+    x = np.ones((5, 2), np.float32)
+    x[2, place] = number
+    scaling = Scaling(np.zeros(2, np.float32), np.array([0.0, 10.0], np.float32), True)
+    with pytest.raises(ContractError, match=text):
+        moments_and_fatigue(case.pack(), np.zeros(3, np.float32), x, None, None, scaling)

@@ -3,7 +3,7 @@ import pytest
 
 from decider_core.compile import kernel
 from decider_core.microkernel import LANES
-from decider_core.tiles import copy_roots, copy_rows, turn_blocks
+from decider_core.tiles import copy_roots, copy_rows, fetch, turn_blocks
 
 
 @kernel
@@ -15,6 +15,18 @@ def turn(members, tile):
 def copy(rows, plain, roots):
     copy_rows(rows, plain)
     copy_roots(rows, roots)
+
+
+@kernel
+def look_ahead(numbers):
+    fetch(numbers)
+
+
+@pytest.mark.parametrize("n", [0, 1, 16, 1000])
+def test_looking_ahead_changes_nothing_also_at_the_end_of_the_memory(n):
+    numbers = np.arange(n, dtype=np.float32)
+    look_ahead(numbers)
+    np.testing.assert_array_equal(numbers, np.arange(n, dtype=np.float32))
 
 
 @pytest.mark.parametrize("n_features", [16, 17, 32, 47])

@@ -15,6 +15,7 @@ from decider.decision.charged import Charge
 from decider.decision.overrides import Overrides
 from decider.decision.parts import BoundPolicy, Parts
 from decider_core.assemble import Caps
+from decider_core.features import Scaling
 from decider_core.history import LiveSends
 
 
@@ -106,10 +107,12 @@ class Permitted:
 class Described:
     """3: the feature map of each member, the pair features of each member and candidate."""
 
-    z: NDArray[np.float32]
-    """[n, d]"""
+    features: NDArray[np.float32]
+    """[n, d0] what z is made of by `scaling`; where there is none, z itself."""
     u: NDArray[np.float32]
     """[n_pair_features, K, n]"""
+    scaling: Scaling | None = None
+    """How z is made of the features: on their way into the kernel, so that z is never written down."""
 
 
 @dataclass(frozen=True)

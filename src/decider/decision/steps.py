@@ -11,7 +11,6 @@ member gets depends on nothing but the question and the member, whatever else is
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from decider.catalog import live, quiet
 from decider.decision.charged import Lanes
@@ -27,6 +26,7 @@ from decider.decision.stages import (
     Question,
 )
 from decider.members import local_minutes
+from decider.models import RawMap
 from decider_core import explore as core_explore
 from decider_core import reasons, values
 from decider_core.assemble import assemble as assemble_sets
@@ -34,6 +34,7 @@ from decider_core.gains import put_drawn
 from decider_core.history import apply_history
 from decider_core.permit import permit as permit_candidates
 from decider_core.random import DRAW, EPSILON, stream_key, tie_keys, uniforms
+from decider_core.rows import stretch_of
 from decider_core.score import moments_and_fatigue
 from decider_core.values import policy_values
 
@@ -59,7 +60,7 @@ def decide(question: Question) -> Decided:
 def gather(question: Question) -> Gathered:
     """Step 1: the members' rows of the snapshot, the candidates live now, the channels quiet now."""
     parts, bound, rows = question.parts, question.bound, question.rows
-    here = _stretch(rows)
+    here = stretch_of(rows)
     features, audience, consent, places = parts.snapshot.features[here], parts.audience, parts.consent, rows
     if question.overrides is not None:
         features = question.overrides.features(features)
@@ -74,13 +75,6 @@ def gather(question: Question) -> Gathered:
     minutes = local_minutes(parts.snapshot, rows, question.time_micros)
     keys = parts.snapshot.keys[here]
     return Gathered(keys, features, audience, consent, places, out_for_all, quiet(parts.catalog, minutes))
-
-
-def _stretch(rows: NDArray[np.int64]) -> NDArray[np.int64] | slice:
-    """The rows, as a slice where they follow each other: so whole stretches of the snapshot are not copied."""
-    if rows[-1] - rows[0] == rows.size - 1 and (rows[1:] - rows[:-1] == 1).all():
-        return slice(int(rows[0]), int(rows[-1]) + 1)
-    return rows
 
 
 def permit(question: Question, gathered: Gathered) -> Permitted:
@@ -101,12 +95,15 @@ def permit(question: Question, gathered: Gathered) -> Permitted:
 def describe(question: Question, gathered: Gathered, permitted: Permitted) -> Described:
     """Step 3: the feature map z of each member and the pair features u of each member and candidate."""
     model, (n_candidates, n_members) = question.bound.model, permitted.reason.shape
-    z = model.feature_map.apply(gathered.features) if model else np.zeros((n_members, 0), np.float32)
-    if not (model and model.pair_features):
-        return Described(z, np.zeros((0, n_candidates, n_members), np.float32))
-    overrides = question.overrides or Overrides.none()
-    u = overrides.pair_array(model.pair_features, question.parts.catalog, permitted.reason)
-    return Described(z, u)
+    u = np.zeros((0, n_candidates, n_members), np.float32)
+    if model is None:
+        return Described(np.zeros((n_members, 0), np.float32), u)
+    if model.pair_features:
+        overrides = question.overrides or Overrides.none()
+        u = overrides.pair_array(model.pair_features, question.parts.catalog, permitted.reason)
+    if isinstance(model.feature_map, RawMap):
+        return Described(gathered.features, u, model.feature_map.scaling)
+    return Described(model.feature_map.apply(gathered.features), u)
 
 
 def estimate(question: Question, described: Described) -> Estimated:
@@ -115,7 +112,11 @@ def estimate(question: Question, described: Described) -> Estimated:
     if model is None:
         nothing = np.full((question.parts.catalog.n_candidates, n_members), np.nan, np.float32)
         return Estimated(nothing, nothing, np.zeros(n_members, np.float32))
-    return Estimated(*moments_and_fatigue(model.packed, model.fatigue, described.z, described.u))
+    return Estimated(
+        *moments_and_fatigue(
+            model.packed, model.fatigue, described.features, described.u, None, described.scaling
+        )
+    )
 
 
 def explore(question: Question, gathered: Gathered, permitted: Permitted, estimated: Estimated) -> Explored:

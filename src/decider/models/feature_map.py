@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decider.errors import InvalidInput, Violation
-from decider_core.features import column_moments, standardise
+from decider_core.features import Scaling, column_moments, standardise
 
 
 class FeatureMap(Protocol):
@@ -184,13 +184,13 @@ class RawMap:
         numpy.ndarray
             float32 of shape [n, d].
         """
-        return standardise(x, *self._shift_and_factor, self.intercept)
+        return standardise(x, self.scaling)
 
     @cached_property
-    def _shift_and_factor(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """What is subtracted from each feature, and what it is multiplied by."""
+    def scaling(self) -> Scaling:
+        """What is subtracted from each feature, and what it is multiplied by, in the dtype of the kernels."""
         inverse_scale = np.divide(1.0, self.scale, out=np.zeros_like(self.scale), where=self.scale > 0)
-        return self.mean.astype(np.float32), inverse_scale.astype(np.float32)
+        return Scaling(self.mean.astype(np.float32), inverse_scale.astype(np.float32), self.intercept)
 
     def facts(self) -> dict[str, Any]:
         """What belongs in the manifest, as JSON values."""
