@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-CHUNK = 16_384
-"""Members that one call of the kernels works on."""
+CHUNK = 16_448
+"""Members that one call of the kernels works on.
+
+No power of two: candidates are rows, and rows that lie a power of two apart share a few places of the caches.
+"""
 SEGMENT = 65_536
 """Members that become durable, and are answered, together."""
 AHEAD = 3
