@@ -12,6 +12,8 @@ from decider_core.compile import F32, F64, I16, I32, I64, U8, kernel
 from decider_core.contracts import check_array, check_range
 
 _SIDE_BY_SIDE: Final = 4
+_BLOCK: Final = 4096
+"""Members whose codes stay in the nearest cache."""
 
 
 class SetCounts(NamedTuple):
@@ -56,20 +58,34 @@ def count_sets(sets: I16, stratum: U8, n_candidates: int, n_strata: int) -> SetC
     stratum = check_array("stratum", stratum, np.uint8, (sets.shape[1],))
     check_sets(sets, n_candidates)
     check_range("stratum", stratum, 0, n_strata - 1)
-    n_counts = len(sets) + 1
-    members = np.empty(stratum.size, np.int32)
-    _add_counts(sets, stratum, members)
-    of_codes = np.zeros((_SIDE_BY_SIDE, 1 + n_candidates), np.int64)
-    of_members = np.zeros((_SIDE_BY_SIDE, n_strata * n_counts), np.int64)
-    _count_codes(sets.reshape(-1), np.int64(1), of_codes)
-    _count_codes(members, np.int64(0), of_members)
-    by_stratum = of_members.sum(axis=0).reshape(n_strata, n_counts)
-    return SetCounts(
-        per_candidate=of_codes.sum(axis=0)[1:],
-        per_count=by_stratum.sum(axis=0),
-        per_stratum=by_stratum.sum(axis=1),
-        sends_of_stratum=by_stratum @ np.arange(n_counts),
+    counts = SetCounts(
+        np.zeros(n_candidates, np.int64),
+        np.zeros(len(sets) + 1, np.int64),
+        np.zeros(n_strata, np.int64),
+        np.zeros(n_strata, np.int64),
     )
+    _count_sets(sets, stratum, counts)
+    return counts
+
+
+def members_of(stratum: U8, code: int) -> tuple[npt.NDArray[np.bool_], int]:
+    """Return which members are of a stratum, bool[n_members], and how many.
+
+    Parameters
+    ----------
+    stratum : u8[n_members]
+    code
+        The stratum.
+
+    Raises
+    ------
+    ContractError
+        If the argument has another dtype or shape.
+    """
+    stratum = check_array("stratum", stratum, np.uint8, (None,))
+    is_there = np.empty(stratum.size, np.uint8)
+    n = int(_members_of(stratum, np.uint8(code), is_there))
+    return is_there.view(np.bool_), n
 
 
 def count_pairs(sets: I16, topic: I32) -> PairCounts:
@@ -107,15 +123,50 @@ def _count_pairs(sets: I16, topic: I32, counts: PairCounts) -> None:
 
 
 @kernel
-def _add_counts(sets: I16, stratum: U8, members: I32) -> None:
+def _members_of(stratum: U8, code: np.uint8, is_there: U8) -> int:
+    n = 0
+    for r in range(stratum.size):
+        is_there[r] = stratum[r] == code
+        n += is_there[r]
+    return n
+
+
+@kernel
+def _count_sets(sets: I16, stratum: U8, counts: SetCounts) -> None:
     # Of each member one code for stratum and messages in the set: stratum * n_counts + messages.
-    n_counts = np.int32(sets.shape[0] + 1)
-    for r in range(members.size):
+    n_strata, n_counts = counts.per_stratum.size, counts.per_count.size
+    of_codes = np.zeros((_SIDE_BY_SIDE, 1 + counts.per_candidate.size), np.int64)
+    of_members = np.zeros((_SIDE_BY_SIDE, n_strata * n_counts), np.int64)
+    members = np.empty(_BLOCK, np.int32)
+    for first in range(0, stratum.size, _BLOCK):
+        block = stratum[first : first + _BLOCK]
+        _begin(block, np.int32(n_counts), members)
+        for place in range(len(sets)):
+            held = sets[place, first : first + _BLOCK]
+            _add_held(held, members)
+            _count_codes(held, np.int64(1), of_codes)
+        _count_codes(members[: block.size], np.int64(0), of_members)
+    for turn in range(_SIDE_BY_SIDE):
+        for k in range(counts.per_candidate.size):
+            counts.per_candidate[k] += of_codes[turn, 1 + k]
+        for s in range(n_strata):
+            for n in range(n_counts):
+                n_members = of_members[turn, s * n_counts + n]
+                counts.per_count[n] += n_members
+                counts.per_stratum[s] += n_members
+                counts.sends_of_stratum[s] += n_members * n
+
+
+@kernel
+def _begin(stratum: U8, n_counts: np.int32, members: I32) -> None:
+    for r in range(stratum.size):
         members[r] = np.int32(stratum[r]) * n_counts
-    for place in range(sets.shape[0]):
-        held = sets[place]
-        for r in range(members.size):
-            members[r] += held[r] >= 0
+
+
+@kernel
+def _add_held(held: I16, members: I32) -> None:
+    for r in range(held.size):
+        members[r] += held[r] >= 0
 
 
 @kernel

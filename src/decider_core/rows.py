@@ -30,8 +30,8 @@ def stretch_of(rows: I64) -> slice | I64:
     return slice(first, first + rows.size)
 
 
-def codes_among(codes: I16, n_codes: int) -> I64:
-    """Return which codes there are, i64, rising.
+def codes_among(codes: I16, n_codes: int) -> list[int]:
+    """Return which codes there are, rising.
 
     Parameters
     ----------
@@ -44,14 +44,10 @@ def codes_among(codes: I16, n_codes: int) -> I64:
         If they have another dtype or shape or one lies outside.
     """
     codes = check_array("codes", codes, np.int16, (None,))
-    low, high = (int(codes.min()), int(codes.max())) if codes.size else (0, 0)
-    if low < 0 or high >= n_codes:
-        check_range("codes", codes, 0, n_codes - 1)
-    if low == high:  # usual where members live in one place; then nothing is counted
-        return np.full(min(codes.size, 1), low)
     is_there = np.zeros(n_codes, np.uint8)
-    _mark(codes, is_there)
-    return np.flatnonzero(is_there)
+    if not _mark(codes, is_there):
+        check_range("codes", codes, 0, n_codes - 1)
+    return [code for code, one in enumerate(is_there.tolist()) if one]
 
 
 def translate(codes: I16, table: I16) -> I16:
@@ -69,9 +65,9 @@ def translate(codes: I16, table: I16) -> I16:
     """
     codes = check_array("codes", codes, np.int16, (None,))
     table = check_array("table", table, np.int16, (None,))
-    check_range("codes", codes, 0, table.size - 1)
     out = np.empty(codes.size, np.int16)
-    _translate(codes, table, out)
+    if not _translate(codes, table, out):
+        check_range("codes", codes, 0, table.size - 1)
     return out
 
 
@@ -98,13 +94,42 @@ def take(table: npt.NDArray[Any], rows: I64, out: npt.NDArray[Any]) -> None:
             out[r] = table[rows[r]]
 
 
-@kernel
-def _mark(codes: I16, is_there: U8) -> None:
-    for i in range(codes.size):
-        is_there[codes[i]] = 1
+# What is usual has few codes: of all the same, nothing is looked up. Both return False where a code lies outside.
 
 
 @kernel
-def _translate(codes: I16, table: I16, out: I16) -> None:
+def _extent(codes: I16) -> tuple[int, int]:
+    low = high = codes[0]
     for i in range(codes.size):
-        out[i] = table[codes[i]]
+        low, high = min(low, codes[i]), max(high, codes[i])
+    return low, high
+
+
+@kernel
+def _mark(codes: I16, is_there: U8) -> bool:
+    if codes.size == 0:
+        return True
+    low, high = _extent(codes)
+    if low < 0 or high >= is_there.size:
+        return False
+    if low == high:
+        is_there[low] = 1
+    else:
+        for i in range(codes.size):
+            is_there[np.uint16(codes[i])] = 1
+    return True
+
+
+@kernel
+def _translate(codes: I16, table: I16, out: I16) -> bool:
+    if codes.size == 0:
+        return True
+    low, high = _extent(codes)
+    if low < 0 or high >= table.size:
+        return False
+    if low == high:
+        out[:] = table[low]
+    else:
+        for i in range(codes.size):
+            out[i] = table[np.uint16(codes[i])]
+    return True

@@ -12,6 +12,7 @@ import numpy as np
 from decider_core.caps import check_sets
 from decider_core.compile import I16, I32, I64, U8, kernel
 from decider_core.contracts import ContractError, check_array, check_output, check_range
+from decider_core.rows import follow_each_other
 
 SEND: Final = 0
 OPT_OUT: Final = 1
@@ -110,6 +111,29 @@ def mark_later(newest: I32, occasion: I32, sequence: I64, until_sequence: int, m
     wrong = _mark_later(newest, occasion, sequence, int(until_sequence), np.int32(mark))
     if wrong >= 0:
         raise ContractError(f"occasion must be in [0, {sequence.size - 1}], got another at {newest[wrong]}")
+
+
+def changed_places(rows: I64, head: I32, before: I32) -> I64:
+    """Return the places of rows whose newest entry is another than before, i64.
+
+    Parameters
+    ----------
+    rows : i64[n_members]
+    head : i32[n_rows]
+        The newest entry of each row.
+    before : i32[n_members]
+        What it was.
+
+    Raises
+    ------
+    ContractError
+        If an argument has another dtype or shape, or a row lies outside.
+    """
+    rows = check_array("rows", rows, np.int64, (None,))
+    head = check_array("head", head, np.int32, (None,))
+    before = check_array("before", before, np.int32, rows.shape)
+    check_range("rows", rows, 0, head.size - 1)
+    return _changed_places(rows, head, before)
 
 
 def append_sets(
@@ -271,6 +295,26 @@ def _append_together(
             i = np.uint32(i + np.uint32(k >= 0))
         # The head last: whoever follows it meanwhile finds whole entries.
         head[row] = newest
+
+
+@kernel
+def _changed_places(rows: I64, head: I32, before: I32) -> I64:
+    # Almost never is there one: all are compared at once before any is looked for.
+    n_changed = 0
+    if rows.size > 0 and follow_each_other(rows):
+        now = head[rows[0] : rows[0] + rows.size]
+        for i in range(before.size):
+            n_changed += now[i] != before[i]
+    else:
+        for i in range(before.size):
+            n_changed += head[rows[i]] != before[i]
+    places = np.empty(n_changed, np.int64)
+    n = 0
+    for i in range(before.size if n_changed > 0 else 0):
+        if head[rows[i]] != before[i]:
+            places[n] = i
+            n += 1
+    return places
 
 
 @kernel

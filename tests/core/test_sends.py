@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from decider_core.contracts import ContractError
-from decider_core.sends import append_sets, count_messages, mark_later
+from decider_core.sends import append_sets, changed_places, count_messages, mark_later
 
 OCCASION = np.array([0, 0, 1, 2], np.int32)
 SEQUENCE = np.array([5, 6, 9], np.int64)
@@ -23,6 +23,19 @@ def test_refuses_what_points_outside():
         mark_later(np.array([0, 4], np.int32), OCCASION, SEQUENCE, 5, -2)
     with pytest.raises(ContractError, match=r"occasion must be in .* got another at 3"):
         mark_later(np.array([3], np.int32), OCCASION, SEQUENCE[:2], 5, -2)
+
+
+@pytest.mark.parametrize("rows", [[3, 4, 5, 6], [6, 0, 0, 4], [5], []])
+@pytest.mark.parametrize("changed", [[], [4], [0, 5, 6]])
+def test_finds_whose_newest_entry_is_another(rows, changed):
+    rows, head = np.array(rows, np.int64), np.arange(8, dtype=np.int32)
+    before = head[rows]
+    head[changed] += 10
+    assert changed_places(rows, head, before).tolist() == [i for i, row in enumerate(rows) if row in changed]
+    with pytest.raises(ContractError, match=r"rows must be in \[0, 7\], got 8"):
+        changed_places(rows * 0 + 8, head, before) if rows.size else changed_places(
+            np.array([8]), head, head[:1]
+        )
 
 
 def lists_of(sets, rows, codes, first, n_rows):

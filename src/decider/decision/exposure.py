@@ -93,7 +93,7 @@ class Exposure:
 
     def changed(self, rows: NDArray[np.int64], seen: Seen) -> NDArray[np.int64]:
         """Places in `rows` whose member was sent something since `seen`. Call under `reserving`."""
-        return np.flatnonzero(self._history.heads(rows) != seen.heads)
+        return self._history.changed(rows, seen.heads)
 
     def add_sets(
         self,
@@ -111,7 +111,7 @@ class Exposure:
             Decision time and log entry: one for all, or int64 [n], sequences rising.
         """
         self._history.extend_sets(rows, sets, self._codes_of(catalog), time_micros, sequence)
-        self._sequence = int(np.max(sequence))
+        self._sequence = sequence if isinstance(sequence, int) else int(np.max(sequence))
 
     def _codes_of(self, catalog: Catalog) -> NDArray[np.int32]:
         """The history's code of each candidate."""
@@ -164,4 +164,5 @@ def rehearse() -> None:
         history.extend_sets(np.zeros(n, np.int64), np.zeros((1, n), np.int16), codes, 0, 0)
     history.append(0, 0, 0, OPT_OUT, 1)
     view = history.view()
+    history.changed(row, history.heads(row))
     mark_later(history.heads(row), view.occasion, view.sequence, 0, _CHANGED)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,7 +36,7 @@ def propensities(
     of_exploit = np.nan if policy.kind == "thompson" and _deferred(question) else 1.0
     propensity = of_strata(explored.stratum, EXPLORE, EXPLOIT, explored.propensity, of_exploit)
     hits = np.full(sets.shape[1], -1, np.int32)
-    if not by_chance or np.isnan(of_exploit):
+    if not by_chance or math.isnan(of_exploit):
         return propensity, hits, None
     exploit = np.flatnonzero(explored.stratum == EXPLOIT)
     if not exploit.size:

@@ -136,6 +136,8 @@ class Explored:
     """[K, n]"""
     drawn: NDArray[np.bool_]
     """[n] whether the set is drawn and not assembled."""
+    n_drawn: int
+    """How many are."""
     sets: NDArray[np.int16]
     """[M, n] where drawn."""
     propensity: NDArray[np.float64]

@@ -30,6 +30,7 @@ from decider.models import RawMap
 from decider_core import explore as core_explore
 from decider_core import reasons, values
 from decider_core.assemble import assemble as assemble_sets
+from decider_core.counts import members_of
 from decider_core.gains import put_drawn
 from decider_core.history import apply_history
 from decider_core.permit import permit as permit_candidates
@@ -69,7 +70,7 @@ def gather(question: Question) -> Gathered:
     if bound.feature_columns is not None:
         features = np.ascontiguousarray(features[:, bound.feature_columns])
     out_for_all = live(parts.catalog, question.time_micros)
-    if bound.bound_model is not None:
+    if bound.bound_model is not None and "" in bound.bound_model.sources:
         unknown = (out_for_all == reasons.ELIGIBLE) & (bound.bound_model.estimable == 0)
         out_for_all = np.where(unknown, np.uint8(reasons.NO_POSTERIOR), out_for_all)
     minutes = local_minutes(parts.snapshot, rows, question.time_micros)
@@ -134,18 +135,19 @@ def explore(question: Question, gathered: Gathered, permitted: Permitted, estima
         value = policy_values(
             KINDS[policy.kind], estimated.mean, estimated.sd, policy.kappa, stream, keys, catalog.keys
         )
-    drawn = stratum == core_explore.EXPLORE
+    drawn, n_drawn = members_of(stratum, core_explore.EXPLORE)
     if policy.kind == "epsilon_greedy":
         dice = uniforms(stream_key(policy.seed, EPSILON, epoch), keys)
         drawn |= (stratum == core_explore.EXPLOIT) & (dice < policy.epsilon)
-    if not drawn.any():  # usual for a few members: there is nothing to draw, and nothing to check for it
+        n_drawn = int(np.count_nonzero(drawn))
+    if not n_drawn:  # usual for a few members: there is nothing to draw, and nothing to check for it
         nobody = np.full((question.bound.max_messages, keys.size), -1, np.int16)
-        return Explored(stratum, value, drawn, nobody, np.full(keys.size, np.nan))
+        return Explored(stratum, value, drawn, n_drawn, nobody, np.full(keys.size, np.nan))
     sets, propensity = core_explore.explore_sets(
         policy.seed, epoch, question.bound.count_shares, catalog.weight,
         permitted.reason, permitted.caps, keys, catalog.keys, where=drawn.view(np.uint8),
     )  # fmt: skip
-    return Explored(stratum, value, drawn, sets, propensity)
+    return Explored(stratum, value, drawn, n_drawn, sets, propensity)
 
 
 def assemble(
@@ -162,8 +164,8 @@ def assemble(
             lanes.value, lanes.reason, lanes.fatigue, penalty,
             question.costs, question.prices, int(question.tie_cut), ties, lanes.caps,
         )  # fmt: skip
-    sets, held_out = greedy.copy(), explored.stratum == core_explore.HOLDOUT
-    if explored.drawn.any() or held_out.any():
+    sets, (held_out, n_held_out) = greedy.copy(), members_of(explored.stratum, core_explore.HOLDOUT)
+    if explored.n_drawn or n_held_out:
         put_drawn(
             sets, gains, explored.drawn.view(np.uint8), held_out.view(np.uint8), explored.sets,
             explored.value, estimated.fatigue, penalty, catalog.topic,

@@ -13,7 +13,7 @@ from decider.members.vocabulary import CodeTables, SendName, Translates
 from decider_core.history import OPT_OUT as OPT_OUT
 from decider_core.history import SEND as SEND
 from decider_core.rows import stretch_of
-from decider_core.sends import append_sets, count_messages, link_entries
+from decider_core.sends import append_sets, changed_places, count_messages, link_entries
 
 Array = npt.NDArray[Any]
 
@@ -195,7 +195,10 @@ class LiveHistory:
         NotReady
             As :meth:`extend`.
         """
-        times, sequences = (np.atleast_1d(np.asarray(each, np.int64)) for each in (time_micros, sequence))
+        times, sequences = (
+            np.array([each], np.int64) if isinstance(each, int) else np.atleast_1d(np.asarray(each, np.int64))
+            for each in (time_micros, sequence)
+        )
         with self._lock:
             self._reserve(self._n_entries + count_messages(sets), self._n_occasions + sequences.size)
             first = self._n_entries, self._n_occasions
@@ -214,6 +217,10 @@ class LiveHistory:
         stretch = stretch_of(rows)
         heads: Array = self._view.head[stretch]
         return heads.copy() if isinstance(stretch, slice) else heads
+
+    def changed(self, rows: Array, before: Array) -> Array:
+        """Give the places of members to whom something was added since :meth:`heads` gave `before`, int64."""
+        return changed_places(rows, self._view.head, before)
 
     def last_sequence(self) -> int:
         """Give the largest sequence of any entry, -1 for none."""

@@ -49,10 +49,9 @@ def local_minutes(snapshot: HasZones, rows: Array, time_micros: int) -> Array:
     """
     codes = snapshot.zone[stretch_of(rows)]
     by_zone = np.zeros(len(snapshot.zones), np.int16)
-    among = codes_among(codes, by_zone.size)
-    for code in among:
+    for code in codes_among(codes, by_zone.size):
         by_zone[code] = _minutes(snapshot.zones[code], time_micros // 60_000_000)
-    return np.full(len(codes), by_zone[among[0]]) if among.size == 1 else translate(codes, by_zone)
+    return translate(codes, by_zone)
 
 
 def is_zone(name: str) -> bool:
@@ -67,7 +66,8 @@ def is_zone(name: str) -> bool:
 def rehearse() -> None:
     """Look up two codes, so that no decision waits for a compiler."""
     codes = np.arange(2, dtype=np.int16)
-    translate(codes, codes[codes_among(codes, 2)])
+    codes_among(codes, 2)
+    translate(codes, codes)
 
 
 @functools.lru_cache(maxsize=4096)
