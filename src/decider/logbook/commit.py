@@ -11,6 +11,7 @@ from itertools import groupby
 from operator import itemgetter
 
 from decider import errors
+from decider.logbook.checkpoint import Checkpoints
 
 MAX_GROUP_ROWS = 4_096
 _ROWS_AT_ONCE = (64, 16, 4, 1)
@@ -98,10 +99,14 @@ class GroupCommit:
         Owned from here on, and closed by :meth:`close`.
     next_sequence
         The first sequence number to give.
+    checkpoints
+        Copy what is committed into the database; owned likewise. None leaves it to the commits.
     """
 
-    def __init__(self, connection: sqlite3.Connection, next_sequence: int) -> None:
-        self._connection = connection
+    def __init__(
+        self, connection: sqlite3.Connection, next_sequence: int, checkpoints: Checkpoints | None = None
+    ) -> None:
+        self._connection, self._checkpoints = connection, checkpoints
         self._next_sequence = next_sequence
         self._changed = threading.Condition(threading.Lock())
         self._waiting: deque[Group] = deque()
@@ -164,11 +169,13 @@ class GroupCommit:
         self.submit("", [], numbered=False).wait()
 
     def close(self) -> None:
-        """Commit what waits, stop the thread, close the connection; a second call does nothing."""
+        """Commit what waits, stop the thread, close what is owned; a second call does nothing."""
         with self._changed:
             self._closed = True
             self._changed.notify()
         self._thread.join()
+        if self._checkpoints is not None:
+            self._checkpoints.close()
         self._connection.close()
 
     def _write(self) -> None:
@@ -178,7 +185,10 @@ class GroupCommit:
             except BaseException as cause:
                 self._fail(group, cause)
                 return
+            n_rows = len(group.writes)
             group.settle()
+            if self._checkpoints is not None:
+                self._checkpoints.committed(n_rows)
 
     def _next_group(self) -> Group | None:
         with self._changed:

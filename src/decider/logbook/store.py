@@ -21,6 +21,7 @@ import polars as pl
 
 from decider import errors
 from decider.logbook.bulk import BulkRuns
+from decider.logbook.checkpoint import Checkpoints
 from decider.logbook.commit import GroupCommit, Ticket
 from decider.logbook.database import DATABASE_NAME, MAX_SEQUENCE, Readers, lock_directory, open_writer
 from decider.logbook.durable import sync_directory
@@ -91,7 +92,7 @@ class Logbook:
             connection = open_writer(database)
             sync_directory(directory)
             last = connection.execute(_LAST_SEQUENCE).fetchone()[0]
-            commits = GroupCommit(connection, last + 1)
+            commits = GroupCommit(connection, last + 1, Checkpoints(database))
             logbook = cls(directory, lock, commits)
             logbook._bulk.recover()
         except BaseException:
