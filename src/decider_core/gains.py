@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from decider_core.caps import LARGEST, check_sets
-from decider_core.compile import F32, I16, I32, U8, inline, kernel
+from decider_core.compile import F32, I16, I32, U8, U32, inline, kernel
 from decider_core.contracts import check_array, check_number, check_output
+
+_BLOCK: Final = 1024
+"""Members whose sets are looked at together."""
 
 
 class PathMoments(NamedTuple):
@@ -16,26 +19,34 @@ class PathMoments(NamedTuple):
 
     mean: F32
     sd: F32
-    gain: F32
-    """The marginal gains of the means."""
+    gain: F32 | None
+    """The marginal gains of the means; none where they were not asked for."""
     total: F32
     """f32[n_members]: their sum, place after place; 0 for an empty set."""
 
 
 def path_moments(
-    sets: I16, mean: F32, sd: F32, fatigue: F32, same_topic_penalty: float, topic: I32
+    sets: I16,
+    mean: F32,
+    sd: F32,
+    fatigue: F32,
+    same_topic_penalty: float,
+    topic: I32,
+    with_gains: bool = True,
 ) -> PathMoments:
     """Return mean and sd of the candidates of given sets, and the marginal gains of the means.
 
     Parameters are those of :func:`path_gains`, with the moments f32[n_candidates, n_members] in place of values.
+    with_gains: whether each gain is wanted, and not only the sum of a member's.
     """
     sets, fatigue, topic, penalty = _checked(sets, fatigue, same_topic_penalty, topic)
     mean = check_array("mean", mean, np.float32, (topic.size, sets.shape[1]))
     sd = check_array("sd", sd, np.float32, mean.shape)
-    along, total = np.empty((3, *sets.shape), np.float32), np.empty(sets.shape[1], np.float32)
-    path = PathMoments(along[0], along[1], along[2], total)
-    _path_moments(sets, mean, sd, fatigue, penalty, topic, *path)
-    return path
+    along = np.empty((2, *sets.shape), np.float32)
+    gain = np.empty((len(sets) if with_gains else 0, sets.shape[1]), np.float32)
+    total = np.empty(sets.shape[1], np.float32)
+    _path_moments(sets, mean, sd, fatigue, penalty, topic, along[0], along[1], gain, total)
+    return PathMoments(along[0], along[1], gain if with_gains else None, total)
 
 
 def path_gains(sets: I16, value: F32, fatigue: F32, same_topic_penalty: float, topic: I32) -> F32:
@@ -124,24 +135,77 @@ def _path_moments(
     gain: F32,
     total: F32,
 ) -> None:
+    members, n_same, unwanted = (
+        np.empty(_BLOCK, np.uint32),
+        np.zeros(_BLOCK, np.int32),
+        np.empty(_BLOCK, np.float32),
+    )
     total[:] = np.float32(0.0)
-    for place in range(sets.shape[0]):
-        for r in range(sets.shape[1]):
-            k = sets[place, r]
-            if k >= 0:
-                mean[place, r], sd[place, r] = of_mean[k, r], of_sd[k, r]
-                gain[place, r] = _gain(of_mean, fatigue, penalty, topic, sets, place, k, r)
-                total[r] += gain[place, r]
-            else:
-                mean[place, r] = sd[place, r] = gain[place, r] = np.float32(np.nan)
+    for first in range(0, total.size, _BLOCK):
+        past = min(first + _BLOCK, total.size)
+        for place in range(len(sets)):
+            chosen = sets[place, first:past]
+            n = _list_held(first, chosen, members)
+            mean[place, first:past] = np.float32(np.nan)
+            sd[place, first:past] = np.float32(np.nan)
+            _look_up(members[:n], sets[place], of_mean, mean[place])
+            _look_up(members[:n], sets[place], of_sd, sd[place])
+            if penalty > np.float32(0.0):
+                for r in members[:n]:
+                    n_same[r - first] = _count_same(topic, sets, place, sets[place, r], r)
+            added = gain[place, first:past] if len(gain) > 0 else unwanted
+            _add_gains(
+                chosen,
+                place,
+                mean[place, first:past],
+                fatigue[first:past],
+                penalty,
+                n_same,
+                added,
+                total[first:past],
+            )
+
+
+@kernel
+def _list_held(first: int, chosen: I16, members: U32) -> int:
+    n = 0
+    for i in range(chosen.size):
+        members[n] = first + i
+        n += chosen[i] >= 0
+    return n
+
+
+@kernel
+def _look_up(members: U32, chosen: I16, of: F32, out: F32) -> None:
+    # A loop without a branch: the processor waits for many numbers at a time.
+    for r in members:
+        out[r] = of[np.uint16(chosen[r]), r]
+
+
+@kernel
+def _add_gains(
+    chosen: I16,
+    place: int,
+    value: F32,
+    fatigue: F32,
+    penalty: np.float32,
+    n_same: I32,
+    gain: F32,
+    total: F32,
+) -> None:
+    for i in range(chosen.size):
+        gain[i] = _add(value[i], fatigue[i], penalty, place, n_same[i])
+    for i in range(chosen.size):
+        total[i] += gain[i] if chosen[i] >= 0 else np.float32(0.0)
 
 
 @kernel
 def _path_gains(sets: I16, value: F32, fatigue: F32, penalty: np.float32, topic: I32, gains: F32) -> None:
     for place in range(sets.shape[0]):
         for r in range(sets.shape[1]):
-            if sets[place, r] >= 0:
-                gains[place, r] = _gain(value, fatigue, penalty, topic, sets, place, sets[place, r], r)
+            k = sets[place, r]
+            if k >= 0:
+                gains[place, r] = _gain(value, fatigue, penalty, topic, sets, place, k, r)
 
 
 @inline
@@ -149,10 +213,20 @@ def _gain(
     value: F32, fatigue: F32, penalty: np.float32, topic: I32, sets: I16, place: int, k: int, r: int
 ) -> np.float32:
     # What candidate k adds at a place, after what is in the places before it.
+    return _add(value[k, r], fatigue[r], penalty, place, _count_same(topic, sets, place, k, r))
+
+
+@inline
+def _count_same(topic: I32, sets: I16, place: int, k: int, r: int) -> int:
     n_same = 0
     for earlier in range(place):
         n_same += topic[sets[earlier, r]] == topic[k]
-    gain: np.float32 = value[k, r] - fatigue[r] * np.float32(place) - penalty * np.float32(n_same)
+    return n_same
+
+
+@inline
+def _add(value: np.float32, fatigue: np.float32, penalty: np.float32, place: int, n_same: int) -> np.float32:
+    gain: np.float32 = value - fatigue * np.float32(place) - penalty * np.float32(n_same)
     return gain
 
 

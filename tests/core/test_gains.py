@@ -5,6 +5,7 @@ import pytest
 
 from decider_core.assemble import assemble
 from decider_core.caps import Caps
+from decider_core.compile import INTERPRETED
 from decider_core.contracts import ContractError
 from decider_core.gains import path_gains, path_moments
 
@@ -54,21 +55,29 @@ def test_path_gains_are_those_of_assembly_bit_for_bit() -> None:
     np.testing.assert_allclose(comp, naive_path_gains(sets, value, fatigue, 0.07, topic), rtol=1e-5)
 
 
-def test_path_moments_are_those_of_the_candidates_along_the_set() -> None:
+@pytest.mark.parametrize("penalty", [0.0, 0.1])
+def test_path_moments_are_those_of_the_candidates_along_the_set(penalty: float) -> None:
+    n = 30 if INTERPRETED else 2_500  # of more than two blocks
     rng = np.random.default_rng(3)
-    mean, sd = (rng.random((5, 30)).astype(np.float32) for _ in range(2))
-    fatigue = rng.random(30).astype(np.float32)
+    mean, sd = (rng.random((5, n)).astype(np.float32) for _ in range(2))
+    fatigue = rng.random(n).astype(np.float32)
     topic = np.array([0, 0, 1, 1, 2], np.int32)
-    count = rng.integers(0, 4, 30)
-    order = np.argsort(rng.random((5, 30)), axis=0)[:3]
+    count = rng.integers(0, 4, n)
+    order = np.argsort(rng.random((5, n)), axis=0)[:3]
     sets = np.where(np.arange(3)[:, None] < count, order, -1).astype(np.int16)
-    path = path_moments(sets, mean, sd, fatigue, 0.1, topic)
+    path = path_moments(sets, mean, sd, fatigue, penalty, topic)
     held, places = sets >= 0, np.where(sets < 0, 0, sets)
     for comp, of in ((path.mean, mean), (path.sd, sd)):
         np.testing.assert_array_equal(comp, np.where(held, np.take_along_axis(of, places, 0), np.nan))
-    gains = path_gains(sets, mean, fatigue, 0.1, topic)
+    gains = path_gains(sets, mean, fatigue, penalty, topic)
+    assert path.gain is not None
     np.testing.assert_array_equal(path.gain, gains)
     np.testing.assert_array_equal(path.total, np.where(held, gains, 0).sum(axis=0, dtype=np.float32))
+    less = path_moments(sets, mean, sd, fatigue, penalty, topic, with_gains=False)
+    assert less.gain is None
+    assert all(
+        getattr(less, name).tobytes() == getattr(path, name).tobytes() for name in ("mean", "sd", "total")
+    )
 
 
 def test_path_gains_refuse_what_does_not_fit() -> None:

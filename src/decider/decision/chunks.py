@@ -34,6 +34,7 @@ def decide_chunk(question: Question, first_ordinal: int, with_mean_gains: bool =
         estimated.fatigue,
         question.same_topic_penalty,
         parts.catalog.topic,
+        with_gains=with_mean_gains,
     )
     return ResultChunk(
         first_ordinal=first_ordinal,
@@ -48,7 +49,7 @@ def decide_chunk(question: Question, first_ordinal: int, with_mean_gains: bool =
         propensity_hits=decided.hits,
         expected=path.total,
         history_sequence=np.full(question.rows.size, question.until_sequence, np.int64),
-        mean_gains=path.gain if with_mean_gains else None,
+        mean_gains=path.gain,
     )
 
 
