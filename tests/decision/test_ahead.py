@@ -29,7 +29,7 @@ def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def files(log: Logbook, run: Run) -> list[tuple[str, str]]:
-    return [(info.file, info.sha256) for info in log.segments(run.run_id)]
+    return [(info.file, info.xxh3_128) for info in log.segments(run.run_id)]
 
 
 @pytest.mark.parametrize("policy", POLICIES)

@@ -149,7 +149,7 @@ def test_the_prices_do_not_depend_on_the_order_or_the_chunks(
 
 
 def files(log: Logbook, run: Run) -> list[tuple[str, str]]:
-    return [(info.file, info.sha256) for info in log.segments(run.run_id)]
+    return [(info.file, info.xxh3_128) for info in log.segments(run.run_id)]
 
 
 @pytest.mark.usefixtures("by_range")

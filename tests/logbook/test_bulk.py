@@ -239,7 +239,7 @@ def test_unacknowledged_files_are_removed_at_open(tmp_path: Path) -> None:
     [
         (lambda path: path.unlink(), "the file is missing"),
         (lambda path: path.write_bytes(path.read_bytes()[:-7]), "it must have"),
-        (lambda path: path.write_bytes(flipped(path.read_bytes())), "its sha256 must be"),
+        (lambda path: path.write_bytes(flipped(path.read_bytes())), "its xxh3_128 must be"),
     ],
 )
 def test_damaged_segment_is_refused_by_name(tmp_path: Path, damage: object, why: str) -> None:

@@ -79,7 +79,7 @@ def result(directory: Path) -> tuple[str, dict[str, bytes], list[tuple[str, str]
         if path.is_file() and path.parent.name != "visits":
             files[str(path.relative_to(directory))] = path.read_bytes()
     with Logbook.open(directory / "logbook", read_only=True) as log:
-        segments = [(info.file, info.sha256) for run in log.runs() for info in log.segments(run.run_id)]
+        segments = [(info.file, info.xxh3_128) for run in log.runs() for info in log.segments(run.run_id)]
     return version, files, segments
 
 

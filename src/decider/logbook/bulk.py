@@ -28,9 +28,9 @@ from decider.logbook.segments import SegmentFiles, check_segment, decision_of_ro
 
 _ADD_RUN = "INSERT INTO runs (run_id, crc, body) VALUES (?, ?, ?)"
 _CHANGE_RUN = "UPDATE runs SET crc = ?, body = ? WHERE run_id = ?"
-_ADD_SEGMENT = """INSERT INTO segments (sequence, run_id, first_ordinal, n_rows, file, n_bytes, sha256)
+_ADD_SEGMENT = """INSERT INTO segments (sequence, run_id, first_ordinal, n_rows, file, n_bytes, xxh3_128)
     VALUES (?, ?, ?, ?, ?, ?, ?)"""
-_SEGMENTS = "SELECT run_id, first_ordinal, n_rows, sequence, file, n_bytes, sha256 FROM segments"
+_SEGMENTS = "SELECT run_id, first_ordinal, n_rows, sequence, file, n_bytes, xxh3_128 FROM segments"
 
 
 class _Span(NamedTuple):
@@ -189,7 +189,7 @@ class BulkRuns:
         with self._changing:
             if self._reserved.get(span, _LOGGING) is not None:
                 raise errors.Conflict("first_ordinal", info.first_ordinal, "is not sealed and waiting")
-            row = (info.run_id, info.first_ordinal, info.n_rows, info.file, info.n_bytes, info.sha256)
+            row = (info.run_id, info.first_ordinal, info.n_rows, info.file, info.n_bytes, info.xxh3_128)
             ticket = self._reserved[span] = commits.submit(_ADD_SEGMENT, [row], numbered=True)
         return ticket
 

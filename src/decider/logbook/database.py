@@ -17,7 +17,7 @@ from zlib import crc32
 
 from decider import errors
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 APPLICATION_ID = 0x44454349
 """``DECI``: tells our files from other SQLite files."""
 
@@ -58,7 +58,7 @@ CREATE TABLE segments (
     sequence INTEGER NOT NULL UNIQUE,
     file TEXT NOT NULL UNIQUE,
     n_bytes INTEGER NOT NULL,
-    sha256 TEXT NOT NULL,
+    xxh3_128 TEXT NOT NULL,
     PRIMARY KEY (run_id, first_ordinal)
 ) STRICT, WITHOUT ROWID;
 PRAGMA application_id = {APPLICATION_ID};

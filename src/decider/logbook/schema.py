@@ -242,7 +242,8 @@ class SegmentInfo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     file: str
     """File name inside the logbook's ``segments`` directory."""
     n_bytes: int
-    sha256: str
+    xxh3_128: str
+    """Checksum of its content, in hex: see :func:`decider.logbook.durable.check_file`."""
 
 
 class SealedSegment(NamedTuple):

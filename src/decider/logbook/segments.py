@@ -10,7 +10,6 @@ Columns (``M`` places, ``M`` read from the frame; integer codes index the run's 
 
 from __future__ import annotations
 
-import hashlib
 import mmap
 import threading
 from collections.abc import Callable, Mapping
@@ -22,6 +21,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 from pyarrow import parquet
+from xxhash import xxh3_128_hexdigest
 
 from decider import errors
 from decider.logbook.durable import TEMPORARY_SUFFIX, check_file, page_buffer, write_sealed
@@ -97,7 +97,7 @@ class SegmentFiles:
             sequence=0,
             file=name,
             n_bytes=view.nbytes,
-            sha256=hashlib.sha256(view).hexdigest(),
+            xxh3_128=xxh3_128_hexdigest(view),
         )
         written.add_done_callback(lambda _: self._give_back(pages))
         return SealedSegment(info, written)
@@ -164,7 +164,7 @@ class SegmentFiles:
                 raise errors.CorruptArtifact(path, "the file is missing") from None
             stamp = (status.st_size, status.st_mtime_ns)
             if self._verified.get(info.file) != stamp:
-                check_file(path, info.n_bytes, info.sha256)
+                check_file(path, info.n_bytes, info.xxh3_128, "xxh3_128")
                 self._verified[info.file] = stamp
         return path
 

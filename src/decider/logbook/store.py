@@ -3,7 +3,7 @@
 ::
 
     <directory>/log.sqlite   decisions, events, runs, list of segments (WAL, each commit forced to disk)
-    <directory>/segments/    sealed Parquet files of bulk decisions, each with its SHA-256 in log.sqlite
+    <directory>/segments/    sealed Parquet files of bulk decisions, each with its checksum in log.sqlite
     <directory>/lock         held by the one process that writes
 
 Sequence numbers start at 1, have no gaps, and order everything: a single decision and an event take one each,
@@ -301,7 +301,7 @@ class Logbook:
         return self._bulk.segments(run_id)
 
     def read_segment(self, info: SegmentInfo, columns: list[str] | None = None) -> pl.DataFrame:
-        """Read a segment after checking its SHA-256; see :meth:`SegmentFiles.read`."""
+        """Read a segment after checking its content; see :meth:`SegmentFiles.read`."""
         return self._bulk.files.read(info, columns)
 
     # Reading all of it.
