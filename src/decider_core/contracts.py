@@ -86,6 +86,13 @@ def check_output(
     """
     if out is None:
         return np.empty(tuple(shape), dtype)
+    if (
+        type(out) is np.ndarray
+        and out.dtype is _NATIVE.get(dtype)
+        and out.shape == shape
+        and out.flags.num & (_IN_ORDER | _WRITEABLE) == _IN_ORDER | _WRITEABLE
+    ):
+        return out
     check_array(name, out, dtype, shape)
     if out.flags.num & (_IN_ORDER | _WRITEABLE) != _IN_ORDER | _WRITEABLE:
         raise ContractError(f"{name} must be writeable, C-contiguous and aligned, got {_flags(out)}")
@@ -162,8 +169,8 @@ def _is_inside(array: npt.NDArray[Any], low: float, high: float, open_low: bool)
 def _fits(found: tuple[int, ...], wanted: Sequence[int | None]) -> bool:
     if len(found) != len(wanted):
         return False
-    for n_found, n_wanted in zip(found, wanted, strict=True):  # a generator would cost as much again
-        if n_wanted is not None and n_wanted != n_found:
+    for place, n_wanted in enumerate(wanted):  # noqa: SIM110  # a generator or strict zip takes twice as long
+        if n_wanted is not None and n_wanted != found[place]:
             return False
     return True
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from decider_core.caps import check_sets
 from decider_core.compile import I16, I32, I64, U8, kernel
-from decider_core.contracts import ContractError, check_array, check_output, check_range
+from decider_core.contracts import ContractError, check_array, check_number, check_output, check_range
 from decider_core.rows import follow_each_other
 
 SEND: Final = 0
@@ -193,8 +193,10 @@ def append_sets(
     check_range("rows", rows, 0, head.size - 1)
     entry, occasion = first
     last = entry + int(_count_messages(sets.reshape(-1)))
-    check_range("first entry", np.array([entry, last]), 0, n_entries)
-    check_range("first occasion", np.array([occasion, occasion + time_micros.size]), 0, n_occasions)
+    check_number("first entry", entry, 0, n_entries)
+    check_number("last entry", last, 0, n_entries)
+    check_number("first occasion", occasion, 0, n_occasions)
+    check_number("last occasion", occasion + time_micros.size, 0, n_occasions)
     if time_micros.size == n_members:
         return last, _append_sets(sets, rows, codes, time_micros, sequence, entry, occasion, head, entries)
     if last == entry:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import msgspec
 import pytest
@@ -148,10 +147,10 @@ def test_a_dry_run_among_others_leaves_no_trace(world: World) -> None:
     request = ask(100, "dry", policy="heuristic", dry_run=True)
     with world.engine("dry-among") as (engine, log):
         outcomes = engine.decide_together(
-            [request, replace(request, request_id="real", dry_run=False), request]
+            [request, structs.replace(request, request_id="real", dry_run=False), request]
         )
         sets = [[m.candidate for m in outcome.wait().messages] for outcome in outcomes]
         assert sets[0]
         assert sets == [sets[0]] * 3
         assert log.last_sequence == 1
-        assert engine.decide(replace(request, dry_run=False)).repeated is False
+        assert engine.decide(structs.replace(request, dry_run=False)).repeated is False

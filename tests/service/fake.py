@@ -71,7 +71,7 @@ class Parts:
 
 
 def digest_of(request: MemberRequest) -> str:
-    return repr(replace(request, trace=False))
+    return repr(structs.replace(request, trace=False))
 
 
 class Engine:

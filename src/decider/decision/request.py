@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+import msgspec
 
 Scalar = bool | int | float | str
 
 
-@dataclass(frozen=True, kw_only=True)
-class MemberRequest:
-    """One member, one decision."""
+class MemberRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One member, one decision; a struct, as thousands a second are made."""
 
     member_id: int | str
     """As the snapshot has it."""
@@ -24,9 +25,9 @@ class MemberRequest:
     """The decision window; none takes the policy's window that holds the decision time."""
     channels: tuple[str, ...] | None = None
     """Only these channels; none means all."""
-    context: Mapping[str, Scalar] = field(default_factory=dict)
+    context: Mapping[str, Scalar] = msgspec.field(default_factory=dict)
     """Member columns (features or attributes) whose snapshot values are overridden."""
-    pair_features: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    pair_features: Mapping[str, Mapping[str, float]] = msgspec.field(default_factory=dict)
     """Candidate id -> pair feature name -> value; every eligible candidate must have all the model's."""
     dry_run: bool = False
     """Decide, but log nothing and count it nowhere."""
