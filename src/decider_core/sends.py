@@ -282,19 +282,24 @@ def _append_together(
     # place an entry is written too, and written over by the next one.
     code, following = entries.code, entries.next
     entries.occasion[first:last] = np.int32(when)
-    entries.kind[first:last] = np.uint8(SEND)
+    # Fresh memory is zero, and so is SEND: what is not written to takes no memory.
+    kind, n_other = entries.kind[first:last], 0
+    for i in range(kind.size):
+        n_other += kind[i] != SEND
+    if n_other > 0:
+        kind[:] = np.uint8(SEND)
     # Unsigned: an index that may be negative would be looked at as one that counts from the end.
-    i, end = np.uint32(first), np.uint32(last)
+    entry, end = np.uint32(first), np.uint32(last)
     for r in range(rows.size):
         row = np.uint64(rows[r])
         newest = head[row]
         for place in range(sets.shape[0]):
             k = sets[place, r]
-            if i < end:
-                code[i] = codes[np.uint32(max(k, np.int16(0)))]
-                following[i] = newest
-            newest = np.int32(i) if k >= 0 else newest
-            i = np.uint32(i + np.uint32(k >= 0))
+            if entry < end:
+                code[entry] = codes[np.uint32(max(k, np.int16(0)))]
+                following[entry] = newest
+            newest = np.int32(entry) if k >= 0 else newest
+            entry = np.uint32(entry + np.uint32(k >= 0))
         # The head last: whoever follows it meanwhile finds whole entries.
         head[row] = newest
 

@@ -11,6 +11,7 @@ member gets depends on nothing but the question and the member, whatever else is
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from decider.catalog import live, quiet
 from decider.decision.charged import Lanes
@@ -73,9 +74,16 @@ def gather(question: Question) -> Gathered:
     if bound.bound_model is not None and "" in bound.bound_model.sources:
         unknown = (out_for_all == reasons.ELIGIBLE) & (bound.bound_model.estimable == 0)
         out_for_all = np.where(unknown, np.uint8(reasons.NO_POSTERIOR), out_for_all)
-    minutes = local_minutes(parts.snapshot, rows, question.time_micros)
     keys = parts.snapshot.keys[here]
-    return Gathered(keys, features, audience, consent, places, out_for_all, quiet(parts.catalog, minutes))
+    return Gathered(keys, features, audience, consent, places, out_for_all, _still(question))
+
+
+def _still(question: Question) -> NDArray[np.uint8]:
+    """[n_channels, n] 1 in the member's quiet hours; what time it is there matters only where there are any."""
+    catalog = question.parts.catalog
+    if all(channel.quiet_hours is None for channel in catalog.channels):
+        return np.zeros((len(catalog.channels), question.rows.size), np.uint8)
+    return quiet(catalog, local_minutes(question.parts.snapshot, question.rows, question.time_micros))
 
 
 def permit(question: Question, gathered: Gathered) -> Permitted:
