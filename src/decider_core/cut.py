@@ -233,18 +233,24 @@ def _cut_at_price(
     admitted: U8,
     cut: Cut,
 ) -> None:
+    nothing, last = np.float32(np.nan), packed.sets.size - 1
+    if last < 0:
+        cut.sets[:] = -1
+        cut.gains[:] = cut.mean[:] = cut.sd[:] = nothing
+        return
     i = 0
     for place in range(cut.sets.shape[0]):
         for r in range(packed.n_messages.size):
-            filled_here = place < packed.n_messages[r]
-            if filled_here and where[r] != 0 and admitted[r] != 0:
-                below_cut = (tie_keys[r] | np.uint64(place)) < tie_cut
-                admitted[r] = is_admitted(packed.gains[i], cost, price, below_cut)
-            if filled_here and admitted[r] != 0:
-                cut.sets[place, r], cut.gains[place, r] = packed.sets[i], packed.gains[i]
-                cut.mean[place, r], cut.sd[place, r] = packed.mean[i], packed.sd[i]
-                cut.expected[r] += packed.mean_gains[i]
-            else:
-                cut.sets[place, r] = -1
-                cut.gains[place, r] = cut.mean[place, r] = cut.sd[place, r] = np.float32(np.nan)
-            i += filled_here
+            # Read always and kept only where it counts: no branch to guess.
+            j = min(i, last)
+            is_filled = place < packed.n_messages[r]
+            below_cut = (tie_keys[r] | np.uint64(place)) < tie_cut
+            stays = (where[r] == 0) | is_admitted(packed.gains[j], cost, price, below_cut)
+            stays = stays & is_filled & (admitted[r] != 0)
+            admitted[r] = stays
+            cut.sets[place, r] = packed.sets[j] if stays else np.int16(-1)
+            cut.gains[place, r] = packed.gains[j] if stays else nothing
+            cut.mean[place, r] = packed.mean[j] if stays else nothing
+            cut.sd[place, r] = packed.sd[j] if stays else nothing
+            cut.expected[r] += packed.mean_gains[j] if stays else np.float32(0.0)
+            i += is_filled
