@@ -242,11 +242,20 @@ def _put_drawn(
     penalty: np.float32,
     topic: I32,
 ) -> None:
-    for r in range(sets.shape[1]):
-        if drawn[r] == 0 and held_out[r] == 0:
-            continue
-        for place in range(sets.shape[0]):
-            sets[place, r] = -1 if held_out[r] else drawn_sets[place, r]
+    members, some = np.empty(drawn.size, np.uint32), np.empty(drawn.size, np.uint32)
+    n = 0
+    for r in range(drawn.size):
+        members[n] = r
+        n += int((drawn[r] != 0) | (held_out[r] != 0))
+    for place in range(len(sets)):
+        n_some = 0
+        for r in members[:n]:
+            k = np.int16(-1) if held_out[r] != 0 else drawn_sets[place, r]
+            sets[place, r] = k
             gains[place, r] = np.float32(np.nan)
-            if sets[place, r] >= 0:
-                gains[place, r] = _gain(value, fatigue, penalty, topic, sets, place, sets[place, r], r)
+            some[n_some] = r
+            n_some += int(k >= 0)
+        _look_up(some[:n_some], sets[place], value, gains[place])
+        for r in some[:n_some]:
+            n_same = _count_same(topic, sets, place, sets[place, r], r) if penalty > np.float32(0.0) else 0
+            gains[place, r] = _add(gains[place, r], fatigue[r], penalty, place, n_same)

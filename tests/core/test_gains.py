@@ -7,7 +7,7 @@ from decider_core.assemble import assemble
 from decider_core.caps import Caps
 from decider_core.compile import INTERPRETED
 from decider_core.contracts import ContractError
-from decider_core.gains import path_gains, path_moments
+from decider_core.gains import path_gains, path_moments, put_drawn
 
 
 def naive_path_gains(sets, value, fatigue, penalty, topic):
@@ -78,6 +78,27 @@ def test_path_moments_are_those_of_the_candidates_along_the_set(penalty: float) 
     assert all(
         getattr(less, name).tobytes() == getattr(path, name).tobytes() for name in ("mean", "sd", "total")
     )
+
+
+@pytest.mark.parametrize("penalty", [0.0, 0.1])
+def test_drawn_sets_take_the_place_of_assembled_ones_with_their_gains(penalty: float) -> None:
+    n = 200
+    rng = np.random.default_rng(4)
+    value = rng.random((5, n)).astype(np.float32)
+    fatigue = rng.random(n).astype(np.float32)
+    topic = np.array([0, 0, 1, 1, 2], np.int32)
+
+    def some_sets() -> np.ndarray:
+        order = np.argsort(rng.random((5, n)), axis=0)[:3]
+        return np.where(np.arange(3)[:, None] < rng.integers(0, 4, n), order, -1).astype(np.int16)
+
+    assembled, drawn_sets = some_sets(), some_sets()
+    drawn, held_out = ((rng.random(n) < share).astype(np.uint8) for share in (0.3, 0.2))
+    sets, gains = assembled.copy(), path_gains(assembled, value, fatigue, penalty, topic)
+    put_drawn(sets, gains, drawn, held_out, drawn_sets, value, fatigue, penalty, topic)
+    wanted = np.where(held_out, np.int16(-1), np.where(drawn, drawn_sets, assembled))
+    np.testing.assert_array_equal(sets, wanted)
+    assert gains.tobytes() == path_gains(wanted, value, fatigue, penalty, topic).tobytes()
 
 
 def test_path_gains_refuse_what_does_not_fit() -> None:

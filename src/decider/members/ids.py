@@ -41,8 +41,8 @@ class Ids(Protocol):
         """int64[n] rows, -1 for an unknown id."""
         ...
 
-    def take(self, rows: Array) -> pl.Series:
-        """Ids of rows."""
+    def take(self, rows: Array | slice) -> pl.Series:
+        """Ids of rows, or of a stretch of them."""
         ...
 
 
@@ -67,8 +67,8 @@ class IntegerIds:
         """int64[n] rows, -1 for an unknown id."""
         return lookup(self._sorted, self._rows, integers(wanted))
 
-    def take(self, rows: Array) -> pl.Series:
-        """Ids of rows."""
+    def take(self, rows: Array | slice) -> pl.Series:
+        """Ids of rows, or of a stretch of them."""
         return pl.Series("member_id", self._ids[rows])
 
 
@@ -104,8 +104,10 @@ class TextIds:
         same = same_text(text_array(data, offsets), self._array)
         return lookup(self._sorted, self._rows, hash_strings(data, offsets), same)
 
-    def take(self, rows: Array) -> pl.Series:
-        """Ids of rows."""
+    def take(self, rows: Array | slice) -> pl.Series:
+        """Ids of rows, or of a stretch of them."""
+        if isinstance(rows, slice):
+            rows = np.arange(rows.start, rows.stop)
         return pl.Series("member_id", pl.from_arrow(self._array.take(rows)))
 
 

@@ -18,6 +18,7 @@ from decider.members.manifest import SnapshotManifest, check_file, read_manifest
 from decider.members.mapping import map_array
 from decider.members.vocabulary import CodeTables, SendName, Translates
 from decider.members.zones import is_zone
+from decider_core.rows import stretch_of
 
 Array = npt.NDArray[Any]
 
@@ -119,6 +120,9 @@ class Snapshot:
 
     def ids(self, rows: Array) -> pl.Series:
         """Give the ids of rows, Int64 or String."""
+        here = stretch_of(np.asarray(rows, np.int64))
+        if isinstance(here, slice) and here.stop <= self.n_members:
+            return self._ids.take(here)
         return self._ids.take(_checked(rows, self.n_members))
 
     def attributes(self, rows: Array | None = None) -> pl.DataFrame:
