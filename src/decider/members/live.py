@@ -57,7 +57,8 @@ class LiveHistory:
 
     Notes
     -----
-    All methods may be called from any thread. 13 bytes an entry, 16 an occasion, 4 a member.
+    All methods may be called from any thread. 13 bytes an entry (12 for sets entered together:
+    the byte of their kind stays untouched), 16 an occasion, 4 a member.
     """
 
     def __init__(self, n_members: int, capacity: int = 1024) -> None:
