@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from decider_core.contracts import ContractError
-from decider_core.sends import append_sets, changed_places, count_messages, mark_later
+from decider_core.sending import append_sets, count_messages
+from decider_core.sends import changed_places, mark_later
 
 OCCASION = np.array([0, 0, 1, 2], np.int32)
 SEQUENCE = np.array([5, 6, 9], np.int64)

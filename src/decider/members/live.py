@@ -13,7 +13,8 @@ from decider.members.vocabulary import CodeTables, SendName, Translates
 from decider_core.history import OPT_OUT as OPT_OUT
 from decider_core.history import SEND as SEND
 from decider_core.rows import stretch_of
-from decider_core.sends import append_sets, changed_places, count_messages, link_entries
+from decider_core.sending import append_sets, count_messages, link_entries
+from decider_core.sends import changed_places
 
 Array = npt.NDArray[Any]
 

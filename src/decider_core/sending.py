@@ -1,0 +1,215 @@
+"""New sends, put at the head of their members' lists."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from decider_core.caps import check_sets
+from decider_core.compile import I16, I32, I64, U8, kernel
+from decider_core.contracts import ContractError, check_array, check_number, check_output, check_range
+from decider_core.sends import SEND
+
+
+def link_entries(rows: I64, first: int, head: I32, following: I32) -> None:
+    """Put new entries at the head of their rows' lists, the oldest first.
+
+    Parameters
+    ----------
+    rows : i64[n]
+        Row of each new entry; one may come several times.
+    first
+        Place of the first of them among the entries.
+    head : i32[n_rows]
+        Written: the newest entry of each row, -1 if none.
+    following : i32[n_entries]
+        Written: the entry before each new one, -1 if none.
+
+    Raises
+    ------
+    ContractError
+        If an argument has another dtype or shape, or a row or an entry lies outside.
+    """
+    head = check_output("head", head, np.int32, (len(head),))
+    following = check_output("following", following, np.int32, (len(following),))
+    rows = check_array("rows", rows, np.int64, (None,))
+    check_range("rows", rows, 0, head.size - 1)
+    check_range("first", np.array([first, first + rows.size]), 0, following.size)
+    _link_entries(rows, first, head, following)
+
+
+def append_sets(
+    sets: I16,
+    rows: I64,
+    codes: I32,
+    time_micros: I64,
+    sequence: I64,
+    first: tuple[int, int],
+    live: tuple[I32, I32, I32, U8, I32, I64, I64],
+) -> tuple[int, int]:
+    """Put the sends of message sets at the head of their rows' lists, member after member.
+
+    Parameters
+    ----------
+    sets : i16[max_messages, n_members]
+        Candidates in order, -1 in empty places.
+    rows : i64[n_members]
+        One may come several times.
+    codes : i32[n_candidates]
+        What the history calls each candidate.
+    time_micros, sequence : i64[n_members] or i64[1]
+        Of each member's sends, or of all: then they are one occasion.
+    first
+        Places of the first send among the entries, and of its occasion among the occasions.
+    live
+        The arrays of :class:`decider_core.sends.LiveSends` from `head` to `sequence`; written.
+
+    Returns
+    -------
+    How many entries and occasions there are now.
+
+    Raises
+    ------
+    ContractError
+        If an argument has another dtype or shape, a candidate or a row lies outside, or there is no room.
+    """
+    sets = check_array("sets", sets, np.int16, (None, None))
+    n_members = sets.shape[1]
+    rows = check_array("rows", rows, np.int64, (n_members,))
+    codes = check_array("codes", codes, np.int32, (None,))
+    time_micros = check_array("time_micros", time_micros, np.int64, (None,))
+    sequence = check_array("sequence", sequence, np.int64, time_micros.shape)
+    if time_micros.size not in (1, n_members):
+        raise ContractError(f"time_micros must have 1 or {n_members} numbers, got {time_micros.size}")
+    n_entries, n_occasions = len(live[1]), len(live[5])
+    head = check_output("head", live[0], np.int32, (len(live[0]),))
+    entries = Entries(
+        check_output("next", live[1], np.int32, (n_entries,)),
+        check_output("live code", live[2], np.int32, (n_entries,)),
+        check_output("kind", live[3], np.uint8, (n_entries,)),
+        check_output("occasion", live[4], np.int32, (n_entries,)),
+        check_output("live time_micros", live[5], np.int64, (n_occasions,)),
+        check_output("live sequence", live[6], np.int64, (n_occasions,)),
+    )
+    check_sets(sets, codes.size)
+    check_range("rows", rows, 0, head.size - 1)
+    entry, occasion = first
+    last = entry + int(_count_messages(sets.reshape(-1)))
+    check_number("first entry", entry, 0, n_entries)
+    check_number("last entry", last, 0, n_entries)
+    check_number("first occasion", occasion, 0, n_occasions)
+    check_number("last occasion", occasion + time_micros.size, 0, n_occasions)
+    if time_micros.size == n_members:
+        return last, _append_sets(sets, rows, codes, time_micros, sequence, entry, occasion, head, entries)
+    if last == entry:
+        return last, occasion
+    entries.time_micros[occasion], entries.sequence[occasion] = time_micros[0], sequence[0]
+    _append_together(sets, rows, codes, entry, last, occasion, head, entries)
+    return last, occasion + 1
+
+
+def count_messages(sets: I16) -> int:
+    """Return how many places of sets are not empty.
+
+    Parameters
+    ----------
+    sets : i16[max_messages, n_members]
+        Candidates, -1 in empty places.
+
+    Raises
+    ------
+    ContractError
+        If the argument has another dtype or shape.
+    """
+    return int(_count_messages(check_array("sets", sets, np.int16, (None, None)).reshape(-1)))
+
+
+class Entries(NamedTuple):
+    """The arrays of :class:`decider_core.sends.LiveSends` that are written, but the heads."""
+
+    next: I32
+    code: I32
+    kind: U8
+    occasion: I32
+    time_micros: I64
+    sequence: I64
+
+
+@kernel
+def _append_sets(
+    sets: I16,
+    rows: I64,
+    codes: I32,
+    time_micros: I64,
+    sequence: I64,
+    first: int,
+    occasion: int,
+    head: I32,
+    entries: Entries,
+) -> int:
+    # Returns how many occasions there are now.
+    i, n_occasions = np.int32(first), np.int32(occasion)
+    for r in range(sets.shape[1]):
+        is_new = True
+        for place in range(sets.shape[0]):
+            k = sets[place, r]
+            if k < 0:
+                continue
+            if is_new:
+                entries.time_micros[n_occasions], entries.sequence[n_occasions] = time_micros[r], sequence[r]
+                n_occasions = np.int32(n_occasions + 1)
+                is_new = False
+            entries.code[i], entries.kind[i] = codes[k], np.uint8(SEND)
+            entries.occasion[i] = np.int32(n_occasions - 1)
+            # The head last: whoever follows it meanwhile finds a whole entry.
+            entries.next[i] = head[rows[r]]
+            head[rows[r]] = i
+            i = np.int32(i + 1)
+    return int(n_occasions)
+
+
+@kernel
+def _append_together(
+    sets: I16, rows: I64, codes: I32, first: int, last: int, when: int, head: I32, entries: Entries
+) -> None:
+    # Of one occasion. How many messages a set has is nothing a processor can guess, so nothing is asked: of an empty
+    # place an entry is written too, and written over by the next one.
+    code, following = entries.code, entries.next
+    entries.occasion[first:last] = np.int32(when)
+    # Fresh memory is zero, and so is SEND: what is not written to takes no memory.
+    kind, n_other = entries.kind[first:last], 0
+    for i in range(kind.size):
+        n_other += kind[i] != SEND
+    if n_other > 0:
+        kind[:] = np.uint8(SEND)
+    # Unsigned: an index that may be negative would be looked at as one that counts from the end.
+    entry, end = np.uint32(first), np.uint32(last)
+    for r in range(rows.size):
+        row = np.uint64(rows[r])
+        newest = head[row]
+        for place in range(sets.shape[0]):
+            k = sets[place, r]
+            if entry < end:
+                code[entry] = codes[np.uint32(max(k, np.int16(0)))]
+                following[entry] = newest
+            newest = np.int32(entry) if k >= 0 else newest
+            entry = np.uint32(entry + np.uint32(k >= 0))
+        # The head last: whoever follows it meanwhile finds whole entries.
+        head[row] = newest
+
+
+@kernel
+def _count_messages(sets: I16) -> int:
+    n = 0
+    for i in range(sets.size):
+        n += sets[i] >= 0
+    return n
+
+
+@kernel
+def _link_entries(rows: I64, first: int, head: I32, following: I32) -> None:
+    for i in range(rows.size):
+        # The head last: whoever follows it meanwhile finds a whole entry.
+        following[first + i] = head[rows[i]]
+        head[rows[i]] = first + i
