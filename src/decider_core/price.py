@@ -8,8 +8,8 @@ in any order, on any number of machines whose counts are merged; where several m
 rate, their tie keys decide, in the same way.
 
 With unequal costs a higher price also changes the order, through ``delta - price*cost``, and rates of one
-path no longer tell the volume at another price: then :func:`price_by_search` assembles again at the prices
-it tries.
+path no longer tell the volume at another price: then :func:`decider_core.price_search.price_by_search`
+assembles again at the prices it tries.
 """
 
 from __future__ import annotations
@@ -202,58 +202,6 @@ class RateHistogram:
         bucket, n_larger = _locate(self.counts, budget - self.n_better)
         bits = (self.high_half << _DIGIT_BITS | bucket) ^ 0xFFFFFFFF
         return _from_ordered(bits), self.n_better + n_larger
-
-
-def price_by_search(count_at: Callable[[float], int], budget: int, floor: float = 0.0) -> Price:
-    """Return the smallest price at which at most `budget` messages go out, also where costs are unequal.
-
-    Parameters
-    ----------
-    count_at
-        Messages that go out at a price with ``tie_cut=0``, assembled again at that price.
-    budget
-        Messages that may go out.
-    floor
-        The least price, rounded to float32.
-
-    Returns
-    -------
-    Price
-        The floor if its volume fits. Else theta is a float32 whose volume fits while that of the next smaller
-        float32 does not: the smallest whose volume fits, if the volume nowhere rises with the price.
-
-    Raises
-    ------
-    ContractError
-        If not even the price +inf fits: candidates of cost 0 go out at any price.
-
-    Notes
-    -----
-    Bisection over the bits of float32: at most 33 calls after the first. With unequal costs the
-    volume can rise with the price in places (a costly message gives way to a cheap one, which leaves room
-    under another cap), and it can jump by more than one message; the price returned always fits the budget,
-    and what it leaves unused is ``budget - n_above``.
-    """
-    if budget < 0:
-        raise ContractError(f"budget must be at least 0, got {budget}")
-    start = _check_floor(floor)
-    n_above = int(count_at(float(start)))
-    if n_above <= budget:
-        return Price(start, np.uint64(0), n_above, 0)
-    low, high = _to_ordered(start), _to_ordered(np.float32(np.inf))
-    n_above = int(count_at(np.inf))
-    if n_above > budget:
-        raise ContractError(
-            f"budget must be at least {n_above}, which go out at any price as they cost nothing, got {budget}"
-        )
-    while high - low > 1:
-        middle = (low + high) // 2
-        count = int(count_at(float(_from_ordered(middle))))
-        if count <= budget:
-            high, n_above = middle, count
-        else:
-            low = middle
-    return Price(_from_ordered(high), np.uint64(0), n_above, 0)
 
 
 def _check_chunks(rates: F32 | Sequence[F32], tie_keys: U64 | Sequence[U64]) -> list[tuple[F32, U64]]:

@@ -7,7 +7,8 @@ from decider_core.assemble import Caps, assemble
 from decider_core.budgets import Outcome, outcome_of, price_for_budgets
 from decider_core.compile import INTERPRETED
 from decider_core.contracts import ContractError
-from decider_core.price import price_by_search, price_for_volume
+from decider_core.price import price_for_volume
+from decider_core.price_search import price_by_search
 
 
 class Members:

@@ -11,7 +11,7 @@ from decider_core.admission import gain_rates
 from decider_core.assemble import Caps, assemble
 from decider_core.compile import INTERPRETED
 from decider_core.contracts import ContractError
-from decider_core.price import Price, RateHistogram, price_by_search, price_for_volume
+from decider_core.price import Price, RateHistogram, price_for_volume
 
 EXAMPLES = 20 if INTERPRETED else 200
 N_MEMBERS = 200 if INTERPRETED else 20_000
@@ -161,46 +161,6 @@ def test_free_messages_tie_at_infinity():
     assert price == Price(np.float32(np.inf), np.uint64(48), 0, 2)
 
 
-@settings(deadline=None, max_examples=5 if INTERPRETED else 50)
-@given(st.integers(0, 2**32), st.integers(0, 60))
-def test_search_equals_the_exact_price_for_equal_costs(seed, budget):
-    case = members(seed, 30, 1.0)
-    path, gains = assembled(case, -np.inf)
-    exact = price_for_volume(gain_rates(gains, path, case["cost"]), case["tie_keys"], budget)
-    assert price_by_search(lambda p: int((assembled(case, p)[0] >= 0).sum()), budget) == exact
-
-
-@settings(deadline=None, max_examples=5 if INTERPRETED else 50)
-@given(st.integers(0, 2**32), st.integers(0, 60))
-def test_search_certificate_for_unequal_costs(seed, budget):
-    """The volume fits at theta, and at the next smaller float32 it does not."""
-    case = members(seed, 30, None)
-
-    def count_at(price):
-        return int((assembled(case, price)[0] >= 0).sum())
-
-    price = price_by_search(count_at, budget)
-    assert price.n_above == count_at(price.theta) <= budget
-    if price.theta > 0:
-        assert count_at(np.nextafter(price.theta, np.float32(-np.inf))) > budget
-
-
-@pytest.mark.parametrize("floor", [-2.0, 0.0])
-def test_search_finds_the_smallest_float32_of_a_falling_volume(floor):
-    steps = np.array([-1.5, -1e-45, 0.0, 1e-45, 0.1, 0.1, 7.0, 3e38, 3e38], np.float32)
-
-    def count_at(price):
-        return int((steps > price).sum())
-
-    calls = []
-    for budget in range(10):
-        price = price_by_search(lambda p: calls.append(p) or count_at(p), budget, floor)
-        assert price.theta == naive.smallest_price(
-            count_at, budget, [np.float32(floor), *steps[steps > floor]]
-        )
-    assert len(calls) <= 10 * 34
-
-
 @pytest.mark.parametrize(
     ("call", "text"),
     [
@@ -216,8 +176,6 @@ def test_search_finds_the_smallest_float32_of_a_falling_volume(floor):
         (lambda *_: RateHistogram().refined(0), "budget must be below the number of rates counted, 0, got 0"),
         (lambda *_: RateHistogram().rate_at(0), "a histogram must be refined"),
         (lambda *_: RateHistogram(0.0, 5).refined(0), "must count high halves"),
-        (lambda *_: price_by_search(lambda _: 3, 2), "budget must be at least 3, which go out at any price"),
-        (lambda *_: price_by_search(lambda _: 3, -2), "budget must be at least 0, got -2"),
     ],
 )
 def test_refuses(call, text):

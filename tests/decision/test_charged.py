@@ -40,7 +40,7 @@ def test_each_member_is_assembled_at_the_charge_of_its_key() -> None:
         n_candidates = len(lanes.value)
         worth = g.choice([0.25, 0.5, 0.75], n_candidates).astype(np.float32)
         cuts = g.choice(np.array([0, 1 << 62, 1 << 63, (1 << 64) - 1], np.uint64), n_candidates)
-        sets, gains = lanes.sets_at(Charge(worth, cuts))
+        sets, gains = lanes.sets_at(Charge(np.ones_like(worth), worth, cuts))
         for i, key in enumerate(lanes.ties):
             own = lanes.of(np.array([i]))
             admitted = np.where(key < cuts, np.nextafter(worth, np.float32(-1.0)), worth)
@@ -67,7 +67,7 @@ def test_a_charge_adds_the_price_of_the_budget_to_the_own_price(world: World) ->
     charge = charge_of(catalog, 0.125, budgets)
     assert charge is not None
     # Every message costs 1.
-    np.testing.assert_array_equal(charge.worth, np.where(push, 0.375, 0.625))
+    np.testing.assert_array_equal(charge.price, np.where(push, 0.375, 0.625))
     np.testing.assert_array_equal(charge.cuts, np.where(push, 7, 0))
     assert charge_of(catalog, 0.125, []) is None
 
@@ -77,7 +77,7 @@ def test_what_no_price_adds_to_is_not_cut(world: World) -> None:
     budgets = [RunBudget(channel="push", unit="messages", amount=0.0)]
     charges = Charges(world.parts.catalog, 1.0, budgets)
     tiny = charges.at(np.array([1e-12], np.float32), np.array([2**64 - 1], np.uint64))
-    np.testing.assert_array_equal(tiny.worth, np.ones_like(tiny.worth))
+    np.testing.assert_array_equal(tiny.price, np.ones_like(tiny.price))
     assert not tiny.cuts.any()
 
 

@@ -8,8 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from decider.decision import budgets as search
-from decider.decision import held, sizes
+from decider.decision import few_to_all, held, sizes
 from decider.decision.check import digest_of
 from decider.decision.request import Budget, RunRequest
 from decider.decision.result import ResultChunk, RunSummary
@@ -35,7 +34,7 @@ def small_segments(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def by_range(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few enough members are searched first that most are only valued between two prices."""
-    monkeypatch.setattr(search, "FIRST", 150)
+    monkeypatch.setattr(few_to_all, "FIRST", 150)
 
 
 @pytest.fixture(scope="module")
@@ -87,9 +86,9 @@ def test_prices_are_those_of_a_search_over_everybody(
     world: World, policy: str, errors: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether they lie where they are looked for (4 standard errors), or the range must be made wider (0)."""
-    monkeypatch.setattr(search, "STANDARD_ERRORS", errors)
+    monkeypatch.setattr(few_to_all, "STANDARD_ERRORS", errors)
     _, near, _ = decided(world, f"near-{policy}-{errors}", asked(policy=policy))
-    monkeypatch.setattr(search, "FIRST", 10_000)
+    monkeypatch.setattr(few_to_all, "FIRST", 10_000)
     _, whole, _ = decided(world, f"whole-{policy}-{errors}", asked(policy=policy))
     assert near.budgets == whole.budgets
     assert near.bound == pytest.approx(whole.bound, rel=1e-12)

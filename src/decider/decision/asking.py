@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -95,3 +95,27 @@ class Members(NamedTuple):
     pool: ThreadPoolExecutor
     directory: Path
     """Where what memory does not hold is kept for a while."""
+
+    def of_cell(self, code: int) -> Members:
+        """Those in one cell of the experiment, under its policy alone."""
+        experiment, rows = self.asking.experiment, self.rows
+        assert experiment is not None
+        codes = experiment.codes
+
+        def mine(size: int) -> Iterator[NDArray[np.int64]]:
+            return regrouped((some[codes[some] == code] for some in rows(size)), size)
+
+        alone = replace(self.asking, bound=experiment.bound[code], experiment=None)
+        return self._replace(asking=alone, rows=mine)
+
+
+def regrouped(parts: Iterable[NDArray[np.int64]], size: int) -> Iterator[NDArray[np.int64]]:
+    """Rows that come in parts of any sizes, in their order, `size` at a time."""
+    waiting = np.zeros(0, np.int64)
+    for part in parts:
+        waiting = np.concatenate([waiting, part])
+        while waiting.size >= size:
+            yield waiting[:size]
+            waiting = waiting[size:]
+    if waiting.size:
+        yield waiting

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from decider.decision import sizes
-from decider.decision.asking import Members
+from decider.decision.asking import Members, regrouped
 from decider.decision.charged import Charge, Lanes
-from decider.decision.charges import Charges
 from decider.decision.held import Held, Weighed, added, weigh
 from decider.decision.pricing import RunPrice
 from decider_core.assemble import Caps
@@ -24,12 +23,30 @@ from decider_core.random import tie_keys
 from decider_core.settled import settled
 
 Prices = NDArray[np.float32]
-"""[n_budgets]"""
+"""[n_prices]"""
 T = TypeVar("T")
 
 
+class ByPrices(Protocol):
+    """What messages of K candidates are charged at the prices that a search tries, and what these must limit."""
+
+    @property
+    def less(self) -> NDArray[np.float64]:
+        """[K] what is taken off gains that are added up."""
+
+    @property
+    def alike(self) -> NDArray[np.int32]:
+        """[K] one number for candidates that have the same charge at any prices."""
+
+    def at(self, prices: Prices, cuts: NDArray[np.uint64] | None = None) -> Charge:
+        """The charge at prices, which never falls as one rises, and at tie cuts, else at none."""
+
+    def spent(self, per_candidate: NDArray[np.int64]) -> NDArray[np.float64]:
+        """What sends take of what each price limits, [n_prices], by how many there are of each candidate."""
+
+
 class Near(NamedTuple):
-    """Prices of budgets, between which the exact ones are thought to lie: [n_budgets] each."""
+    """Prices, between which the exact ones are thought to lie: [n_prices] each."""
 
     low: Prices
     high: Prices
@@ -55,20 +72,28 @@ class Between:
         The range; without one everybody is counted each time.
     share
         Of the members, by their keys; all without.
+    also
+        Prices outside the range at which everybody is counted too, while they are valued.
     """
 
     def __init__(
-        self, members: Members, charges: Charges, near: Near | None, share: float | None = None
+        self,
+        members: Members,
+        charges: ByPrices,
+        near: Near | None,
+        share: float | None = None,
+        also: Sequence[Prices] = (),
     ) -> None:
-        self.charges, self.near = charges, near
-        self._members, self._share = members, share
+        self.near = near
+        self._charges, self._members, self._share = charges, members, share
         self.n_members = 0
         """So many there were."""
         self.drawn = np.zeros(charges.less.size, np.int64)
         """[K] sends drawn at random, which no price changes."""
+        self._known: dict[tuple[float, ...], SentGains] = {}
         self._held = Held(members.directory)
         try:
-            self._go_through()
+            self._go_through(also)
         except BaseException:
             self._held.close()
             raise
@@ -78,67 +103,89 @@ class Between:
 
         Outside the range, members are gone through again in a wider one.
         """
-        charges, charge = self.charges, self.charges.at(prices, cuts)
+        if cuts is None and (known := self._known.get(tuple(prices.tolist()))):
+            return self._outcome(known)
+        charge = self._charges.at(prices, cuts)
         if self.near is not None and not self._holds(charge, self.near):
             below = prices if cuts is None else np.where(cuts > 0, prices * np.float32(0.999), prices)
-            self.near = self.near.widened(below).widened(prices)
-            if not self._holds(charge, self.near):
-                self.near = Near(np.zeros_like(prices), np.full_like(prices, np.inf))
-            self._held.close()
-            self._held = Held(self._members.directory)
-            self._go_through()
-        found = self._held.counts_at(charge, charges.less, self._members.pool)
-        # What is left of a budget is the same difference: so it is kept to the last bit, whatever costs are.
-        sent = self.drawn + self._same.per_candidate + found.per_candidate
-        return Outcome(charges.spent(sent) - charges.spent(self.drawn), self._same.net + found.net)
+            wider = self.near.widened(below).widened(prices)
+            whole = Near(np.zeros_like(prices), np.full_like(prices, np.inf))
+            self.move(wider if self._holds(charge, wider) else whole)
+        found = self._held.counts_at(charge, self._charges.less, self._members.pool)
+        return self._outcome(
+            SentGains(self._same.per_candidate + found.per_candidate, self._same.net + found.net)
+        )
+
+    def knows(self, prices: Prices) -> bool:
+        """Whether what goes out at some prices can be told without going through the members again."""
+        is_known = tuple(prices.tolist()) in self._known
+        return is_known or self.near is None or self._holds(self._charges.at(prices), self.near)
+
+    def move(self, near: Near) -> None:
+        """Go through the members again, for another range."""
+        self.near = near
+        self._held.close()
+        self._held = Held(self._members.directory)
+        self._go_through(())
 
     def close(self) -> None:
         """Let go of what is kept."""
         self._held.close()
 
+    def _outcome(self, sent: SentGains) -> Outcome:
+        # What is left of a budget is the same difference: so it is kept to the last bit, whatever costs are.
+        spent = self._charges.spent(self.drawn + sent.per_candidate) - self._charges.spent(self.drawn)
+        return Outcome(spent, sent.net)
+
     def _holds(self, charge: Charge, near: Near) -> bool:
         """Whether a charge lies in a range for everybody, on either side of the cuts."""
-        low, high = self.charges.at(near.low).worth, self.charges.at(near.high).worth
-        return bool(((charge.of(np.uint64(0)) >= low) & (charge.worth <= high)).all())
+        low, high = self._charges.at(near.low).price, self._charges.at(near.high).price
+        return bool(((charge.of(np.uint64(0)) >= low) & (charge.price <= high)).all())
 
-    def _go_through(self) -> None:
+    def _go_through(self, also: Sequence[Prices]) -> None:
         """Value everybody once."""
         parts: list[SentGains] = []
+        elsewhere: list[list[SentGains]] = []
         self.n_members, self.drawn = 0, np.zeros_like(self.drawn)
-        work = partial(_sorted_out, charges=self.charges, near=self.near)
+        work = partial(_sorted_out, charges=self._charges, near=self.near, also=also)
         for one in _each(self._members, work, self._share):
             self._held.add(one.left)
             parts.append(one.same)
+            elsewhere.append(one.elsewhere)
             self.drawn += one.drawn
             self.n_members += one.n_members
         self._held.seal()
         self._same = added(parts, self.drawn.size)
+        for place, prices in enumerate(also):
+            self._known[tuple(prices.tolist())] = added((one[place] for one in elsewhere), self.drawn.size)
 
 
 class _SortedOut(NamedTuple):
     same: SentGains
     left: Lanes
+    elsewhere: list[SentGains]
     drawn: NDArray[np.int64]
     n_members: int
 
 
-def _sorted_out(weighed: Weighed, charges: Charges, near: Near | None) -> _SortedOut:
-    """Count whose set is the same at all prices in the range; the others are left."""
+def _sorted_out(weighed: Weighed, charges: ByPrices, near: Near | None, also: Sequence[Prices]) -> _SortedOut:
+    """Count whose set is the same at all prices in the range, and all at some outside; the others are left."""
     lanes, priced, drawn = weighed
+    elsewhere = [count_gains(*lanes.sets_at(charges.at(prices)), charges.less) for prices in also]
     if near is None:
         everybody = lanes.of(np.flatnonzero(priced))
-        return _SortedOut(SentGains(np.zeros_like(drawn), 0.0), everybody, drawn, lanes.n_members)
+        nothing = SentGains(np.zeros_like(drawn), 0.0)
+        return _SortedOut(nothing, everybody, elsewhere, drawn, lanes.n_members)
     low, high = charges.at(near.low), charges.at(near.high)
     sets, gains = lanes.sets_at(low)
-    # Nothing is to be looked at, nor counted, of those whose set no price decides.
-    sets[:, ~priced] = -1
     same = settled(
         sets, lanes.value, lanes.reason, lanes.fatigue, lanes.same_topic_penalty,
-        low.worth, high.worth, charges.alike, lanes.caps,
+        low.cost, low.price, high.price, charges.alike, lanes.caps,
     )  # fmt: skip
     left = np.flatnonzero(same == 0)
     sets[:, left] = -1
-    return _SortedOut(count_gains(sets, gains, charges.less), lanes.of(left), drawn, lanes.n_members)
+    counted = count_gains(sets, gains, charges.less)
+    return _SortedOut(counted, lanes.of(left), elsewhere, drawn, lanes.n_members)
 
 
 def _each(members: Members, work: Callable[[Weighed], T], share: float | None = None) -> Iterator[T]:
@@ -159,24 +206,23 @@ def _chunks(members: Members, share: float | None) -> Iterator[NDArray[np.int64]
     if share is None:
         yield from members.rows(sizes.CHUNK)
         return
-    asking, waiting = members.asking, np.zeros(0, np.int64)
-    for rows in members.rows(sizes.SEGMENT):
-        keys = tie_keys(asking.bound.policy.seed, asking.epoch, asking.parts.snapshot.keys[rows])
-        waiting = np.concatenate([waiting, rows[keys < np.uint64(share * 2.0**64)]])
-        while waiting.size >= sizes.CHUNK:
-            yield waiting[: sizes.CHUNK]
-            waiting = waiting[sizes.CHUNK :]
-    if waiting.size:
-        yield waiting
+    asking = members.asking
+
+    def some() -> Iterator[NDArray[np.int64]]:
+        for rows in members.rows(sizes.SEGMENT):
+            keys = tie_keys(asking.bound.policy.seed, asking.epoch, asking.parts.snapshot.keys[rows])
+            yield rows[keys < np.uint64(share * 2.0**64)]
+
+    yield from regrouped(some(), sizes.CHUNK)
 
 
 def rehearse() -> None:
     """Look at one member between two prices, so that no run waits for what that needs compiled."""
-    nothing, room = np.zeros(1, np.float32), np.ones(1, np.int16)
+    nothing, each, room = np.zeros(1, np.float32), np.ones(1, np.float32), np.ones(1, np.int16)
     place = np.zeros(1, np.int32)
     caps = Caps(place, place, room, room[None], room[None], 1)
     keys = np.zeros(1, np.uint64)
     block = Lanes(np.ones((1, 1), np.float32), np.zeros((1, 1), np.uint8), nothing, 0.0, keys, caps)
-    sets, gains = block.sets_at(Charge(nothing, keys))
-    settled(sets, block.value, block.reason, block.fatigue, 0.0, nothing, nothing, place, caps)
+    sets, gains = block.sets_at(Charge(each, nothing, keys))
+    settled(sets, block.value, block.reason, block.fatigue, 0.0, each, nothing, nothing, place, caps)
     count_gains(sets, gains, np.zeros(1))

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from decider.decision import sizes
+from decider.decision import few_to_all, sizes
 from decider.decision.asking import Members
 from decider.decision.between import Between, Near
 from decider.decision.charges import Charges
@@ -25,13 +25,8 @@ from decider.errors import InvalidInput, Violation
 from decider.logbook.schema import Certificate, RunBudget
 from decider_core.budgets import BudgetPrices, Outcome, certified, price_for_budgets
 
-FIRST = 4_096
-"""Members of the first search."""
-TIMES = 8
-"""As many members are in the next one, and in the one after that, as long as it is a quarter of all at most."""
-STANDARD_ERRORS = 4.0
-"""How far to either side the exact prices are looked for."""
-
+_PART = 4
+"""One in so many members is in a search before that of all, at most: each tries hundreds of prices."""
 _KEYS = 2**60
 """Tie keys there are: the multiples of 16 below 2^64."""
 
@@ -65,9 +60,9 @@ def price_budgets(members: Members, budgets: list[RunBudget], floor: float) -> B
     amounts = np.array([budget.amount for budget in budgets])
     n_members = sum(rows.size for rows in members.rows(sizes.SEGMENT))
     near = None
-    for n_some in _sizes(n_members):
+    for n_some in few_to_all.sizes_of_searches(n_members, _PART):
         with closing(Between(members, charges, near, n_some / n_members)) as some:
-            near = _near(some, amounts * (some.n_members / n_members))
+            near = _near(some, charges, amounts * (some.n_members / n_members))
     with closing(Between(members, charges, near)) as everybody:
         left = _left(charges, amounts, everybody.drawn)
         found = price_for_budgets(everybody.outcome_at, left, near=everybody.near)
@@ -105,23 +100,13 @@ def _cut_ties(
     return cuts, outcome
 
 
-def _sizes(n_members: int) -> list[int]:
-    """Members of one search after the other, before that of everybody."""
-    found, size = [], FIRST
-    while 4 * size <= n_members:
-        found.append(size)
-        size *= TIMES
-    return found
-
-
-def _near(some: Between, amounts: NDArray[np.float64]) -> Near:
+def _near(some: Between, charges: Charges, amounts: NDArray[np.float64]) -> Near:
     """Prices for some of the members, of as much of the budgets as they would spend by chance at most and at least."""
-    charges = some.charges
     largest = np.zeros(amounts.size)
     np.maximum.at(largest, charges.payer[charges.payer >= 0], charges.unit[charges.payer >= 0])
     left = np.maximum(amounts - charges.spent(some.drawn), 0.0)
     # Sends to different members are independent: their sum varies as a count does, in units of the largest.
-    error = STANDARD_ERRORS * np.sqrt(np.maximum(left, largest) * largest)
+    error = few_to_all.STANDARD_ERRORS * np.sqrt(np.maximum(left, largest) * largest)
     low = price_for_budgets(some.outcome_at, left + error, near=some.near).theta
     less = np.maximum(left - error, 0.0)
     far = np.full_like(low, np.inf) if some.near is None else np.maximum(low, some.near.high)

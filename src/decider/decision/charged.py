@@ -11,18 +11,20 @@ from decider_core.assemble import Caps, assemble
 
 
 class Charge(NamedTuple):
-    """What messages must be worth under budgets."""
+    """What messages must be worth: so much for each unit of a cost, which under budgets is 1."""
 
-    worth: NDArray[np.float32]
-    """[K] a message of each candidate goes out if it is worth more than this."""
+    cost: NDArray[np.float32]
+    """[K]"""
+    price: NDArray[np.float32]
+    """[K] a message of each candidate goes out if its gain per unit of cost is more than this."""
     cuts: NDArray[np.uint64]
-    """[K] and, for members with a tie key below this, if it is worth exactly this."""
+    """[K] and, for members with a tie key below this, if it is exactly this."""
 
     def of(self, tie_key: np.uint64) -> NDArray[np.float32]:
-        """What messages must be worth more than, [K], for one member."""
+        """What gains per unit of cost must be more than, [K], for one member."""
         # No number lies between a float32 and the one below it.
-        below = np.nextafter(self.worth, np.float32(-np.inf))
-        return np.where(tie_key < self.cuts, below, self.worth)
+        below = np.nextafter(self.price, np.float32(-np.inf))
+        return np.where(tie_key < self.cuts, below, self.price)
 
 
 class Lanes(NamedTuple):
@@ -62,24 +64,27 @@ class Lanes(NamedTuple):
         """
         cuts = np.unique(charge.cuts[charge.cuts > 0])
         if not cuts.size:
-            return self._sets_above(charge.worth)
+            return self._sets_above(charge.cost, charge.price)
         group = np.searchsorted(cuts, self.ties, side="right")
         shape = (self.caps.max_messages, self.n_members)
         sets, gains = np.empty(shape, np.int16), np.empty(shape, np.float32)
         for place in np.unique(group).tolist():
             mine = np.flatnonzero(group == place)
-            sets[:, mine], gains[:, mine] = self.of(mine)._sets_above(charge.of(self.ties[mine[0]]))
+            sets[:, mine], gains[:, mine] = self.of(mine)._sets_above(
+                charge.cost, charge.of(self.ties[mine[0]])
+            )
         return sets, gains
 
-    def _sets_above(self, worth: NDArray[np.float32]) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
-        each = np.ones(worth.size, np.float32)
+    def _sets_above(
+        self, cost: NDArray[np.float32], price: NDArray[np.float32]
+    ) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
         return assemble(
             self.value,
             self.reason,
             self.fatigue,
             self.same_topic_penalty,
-            each,
-            worth,
+            cost,
+            price,
             0,
             self.ties,
             self.caps,

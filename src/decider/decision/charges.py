@@ -109,7 +109,8 @@ class Charges:
             of_payer[:-1] = cuts
         worth, own = charge.astype(np.float32), self.less.astype(np.float32)
         # What is worth no more than the run's own price asks never goes out.
-        return Charge(worth, np.where(worth > own, of_payer[self.payer], np.uint64(0)))
+        cuts = np.where(worth > own, of_payer[self.payer], np.uint64(0))
+        return Charge(np.ones_like(worth), worth, cuts)
 
     def spent(self, per_candidate: NDArray[np.int64]) -> NDArray[np.float64]:
         """What sends take from each budget, [n_budgets], by how many there are of each candidate."""

@@ -68,10 +68,12 @@ def _binding(
 
 def _worth(question: Question) -> NDArray[np.float64]:
     """What a message must be worth more than to be sent to the one member that is asked about."""
-    if question.charge is None:
-        return question.prices.astype(np.float64) * question.costs.astype(np.float64)
-    policy, keys = question.bound.policy, question.parts.snapshot.keys[question.rows]
-    return question.charge.of(tie_keys(policy.seed, question.epoch, keys)[0]).astype(np.float64)
+    prices, costs = question.prices, question.costs.astype(np.float64)
+    if question.charge is not None:
+        policy, keys = question.bound.policy, question.parts.snapshot.keys[question.rows]
+        prices = question.charge.of(tie_keys(policy.seed, question.epoch, keys)[0])
+    worth: NDArray[np.float64] = prices.astype(np.float64) * costs
+    return worth
 
 
 def _cap_reached(caps: Caps, candidate: int, chosen: list[int]) -> str:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from decider.decision import sizes
 from decider.decision.ahead import Ahead
@@ -18,9 +16,9 @@ from decider.decision.budgets import price_budgets
 from decider.decision.cells import cell_volumes
 from decider.decision.chunks import decide_ahead, joined
 from decider.decision.exposure import Seen
-from decider.decision.parts import BoundPolicy
-from decider.decision.pricing import RunPrice, Trial, decide_trial, price_rates, search_price
+from decider.decision.pricing import RunPrice, Trial, decide_trial, price_rates
 from decider.decision.result import ResultChunk
+from decider.decision.volume import price_volume
 from decider.logbook.schema import Certificate, RunBudget
 
 
@@ -52,11 +50,11 @@ def find_prices(members: Members) -> Found:
     if asking.experiment is None:
         if can_be_cut(asking):
             return _price_ahead(members)
-        return Found(_find_price(members, asking.bound, asking.request.volume, None), [])
+        return Found(_find_price(members, asking.request.volume), [])
     policies, codes = asking.experiment.bound, asking.experiment.codes
     volumes = cell_volumes(asking.request.volume, len(policies), codes, members.rows(sizes.SEGMENT))
     prices = [
-        _find_price(members, bound, volume, code) if volume is not None else RunPrice.at(bound.policy.price)
+        RunPrice.at(bound.policy.price) if volume is None else _find_price(members.of_cell(code), volume)
         for code, (bound, volume) in enumerate(zip(policies, volumes, strict=True))
     ]
     return Found(prices[-1], prices)
@@ -69,31 +67,26 @@ def can_be_cut(asking: Asking) -> bool:
     return bool((costs == costs[0]).all() and costs[0] > 0.0 and kind != "epsilon_greedy" and not by_draws)
 
 
-def _find_price(members: Members, bound: BoundPolicy, volume: int, cell: int | None) -> RunPrice:
-    """The first pass: every marginal gain above the floor, and from them the price."""
-    asking, floor = members.asking, RunPrice.at(bound.policy.price)
+def _find_price(members: Members, volume: int) -> RunPrice:
+    """The first pass over members, of a run or a cell: values alone, no propensity, and from them the price."""
+    asking, costs = members.asking, members.asking.parts.catalog.cost
+    if (costs != costs[0]).any():
+        return price_volume(members, volume)
     seen = members.observe(np.zeros(0, np.int64))
-
-    def rows_of_cell() -> Iterator[NDArray[np.int64]]:
-        for rows in members.rows(sizes.CHUNK):
-            mine = rows if asking.experiment is None else rows[asking.experiment.codes[rows] == cell]
-            if mine.size:
-                yield mine
 
     def decide_at(price: RunPrice) -> Iterator[Trial]:
         # A bounded number under way: a chunk that waits to be counted holds all its pairs.
         under_way: deque[Future[Trial]] = deque()
-        for rows in rows_of_cell():
-            question = replace(asking.question(rows, seen, price, with_propensities=False), bound=bound)
+        for rows in members.rows(sizes.CHUNK):
+            question = asking.question(rows, seen, price, with_propensities=False)
             under_way.append(members.pool.submit(decide_trial, question))
             if len(under_way) > sizes.CHUNKS_AHEAD:
                 yield under_way.popleft().result()
         while under_way:
             yield under_way.popleft().result()
 
-    costs = asking.parts.catalog.cost
-    find = price_rates if (costs == costs[0]).all() else search_price
-    return find(decide_at, asking.parts, bound, asking.epoch, volume, floor)
+    floor = RunPrice.at(asking.bound.policy.price)
+    return price_rates(decide_at, asking.parts, asking.bound, asking.epoch, volume, floor)
 
 
 def _price_ahead(members: Members) -> Found:

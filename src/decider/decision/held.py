@@ -29,8 +29,9 @@ class Weighed(NamedTuple):
     """A chunk of members, valued."""
 
     lanes: Lanes
+    """With room for those alone whose sets prices decide."""
     priced: NDArray[np.bool_]
-    """[n] whose sets prices decide; the others' are drawn at random, or they are held out."""
+    """[n] those; the others' are drawn at random, or they are held out."""
     drawn: NDArray[np.int64]
     """[K] sends that were drawn: no price changes them."""
 
@@ -44,7 +45,9 @@ def weigh(question: Question) -> Weighed:
     priced = (explored.stratum == EXPLOIT) & ~explored.drawn
     ties = tie_keys(question.bound.policy.seed, question.epoch, gathered.keys)
     penalty = question.same_topic_penalty
-    lanes = Lanes(explored.value, permitted.reason, estimated.fatigue, penalty, ties, permitted.caps)
+    # Without room the others get no set at any price, and are counted nowhere.
+    caps = permitted.caps._replace(room_member=np.where(priced, permitted.caps.room_member, np.int16(0)))
+    lanes = Lanes(explored.value, permitted.reason, estimated.fatigue, penalty, ties, caps)
     sets = np.where(explored.drawn, explored.sets, np.int16(-1))
     n_candidates = question.parts.catalog.n_candidates
     counts = count_sets(sets, np.zeros(priced.size, np.uint8), n_candidates, 1)

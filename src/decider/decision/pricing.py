@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +15,7 @@ from decider.decision.steps import decide
 from decider.errors import InvalidInput
 from decider_core.admission import gain_rates
 from decider_core.explore import EXPLOIT
-from decider_core.price import RateHistogram, price_by_search, price_in_passes, tied_keys
+from decider_core.price import RateHistogram, price_in_passes, tied_keys
 from decider_core.random import tie_keys
 
 
@@ -48,13 +47,8 @@ class Trial(NamedTuple):
     """[n] members whose set the price decides; the others' is drawn, or they are held out."""
 
     @property
-    def n_priced(self) -> int:
-        """Sends that the price decides."""
-        return int((self.sets[:, self.priced] >= 0).sum())
-
-    @property
     def n_drawn(self) -> int:
-        """Sends that it does not."""
+        """Sends that it does not decide."""
         return int((self.sets[:, ~self.priced] >= 0).sum())
 
 
@@ -125,35 +119,18 @@ def priced_by_volume(
     floor
         The lowest price.
     """
-    price = price_in_passes(rates, tied, _left(volume, n_drawn), float(floor.theta), high)
+    price = price_in_passes(rates, tied, volume_left(volume, n_drawn), float(floor.theta), high)
     return RunPrice(np.float32(price.theta), np.uint64(price.tie_cut), n_drawn)
 
 
-def search_price(
-    decide_at: DecideAt, parts: Parts, bound: BoundPolicy, epoch: int, volume: int, floor: RunPrice
-) -> RunPrice:
-    """Smallest price that keeps the volume, where costs differ: bisection, one pass over the members each.
+def volume_left(volume: int, n_drawn: int) -> int:
+    """What is left of a volume for sends that a price decides.
 
-    Parameters are those of :func:`price_rates`.
+    Raises
+    ------
+    InvalidInput
+        Where more are drawn at random whatever the price.
     """
-
-    @cache
-    def counts_at(theta: float) -> tuple[int, int]:
-        """Sends that the price decides, and sends that it does not: one pass over the members."""
-        trials = [
-            (trial.n_priced, trial.n_drawn)
-            for trial in decide_at(RunPrice(np.float32(theta), np.uint64(0), 0))
-        ]
-        return sum(n_priced for n_priced, _ in trials), sum(n_drawn for _, n_drawn in trials)
-
-    # The budget needs a pass of its own, at the price where the search begins: it is not made twice.
-    lowest = float(floor.theta)
-    n_drawn = counts_at(lowest)[1]
-    price = price_by_search(lambda theta: counts_at(theta)[0], _left(volume, n_drawn), lowest)
-    return RunPrice(np.float32(price.theta), np.uint64(price.tie_cut), n_drawn)
-
-
-def _left(volume: int, n_drawn: int) -> int:
     if n_drawn > volume:
         rule = f"must leave room for the {n_drawn} sends that are drawn at random whatever the price"
         raise InvalidInput.of("volume", rule, volume)

@@ -56,9 +56,9 @@ class Question:
 
     @cached_property
     def costs(self) -> NDArray[np.float32]:
-        """[K] what each candidate's price is per unit of: its cost, or where there is a charge the message."""
+        """[K] what each candidate's price is per unit of: its cost, or that of the charge where there is one."""
         if self.charge is not None:
-            return np.ones(self.charge.worth.size, np.float32)
+            return self.charge.cost
         costs: NDArray[np.float32] = self.parts.catalog.cost
         return costs
 
@@ -66,7 +66,7 @@ class Question:
     def prices(self) -> NDArray[np.float32]:
         """[K] price of each candidate, per unit of `costs`."""
         if self.charge is not None:
-            return self.charge.worth
+            return self.charge.price
         return np.full(self.parts.catalog.n_candidates, self.theta, np.float32)
 
     @property
