@@ -10,6 +10,8 @@ from decider.logbook.schema import (
     DecisionRecord,
     EventRecord,
     EventType,
+    HistoryEntry,
+    HistoryKind,
     MemberId,
     RunRecord,
     SegmentInfo,
@@ -90,6 +92,22 @@ def log_segment(logbook: Logbook, run_id: str, first: int, frame: pl.DataFrame) 
     """Seal, commit and wait."""
     logbook.commit_segment(logbook.seal_segment(run_id, first, frame)).wait()
     return next(info for info in logbook.segments(run_id) if info.first_ordinal == first)
+
+
+def history_entries(logbook: Logbook, since_micros: int = 0) -> list[HistoryEntry]:
+    """The history, send after send."""
+    found: list[HistoryEntry] = []
+    for item in logbook.history(since_micros):
+        if isinstance(item, HistoryEntry):
+            found.append(item)
+            continue
+        sets = zip(item.member_ids.to_list(), item.sets.T.tolist(), strict=True)
+        found += [
+            HistoryEntry(item.sequence, member, item.time_micros, candidate, HistoryKind.SEND, kind, topic)
+            for member, codes in sets
+            for candidate, kind, topic in [item.candidates[code] for code in codes if code >= 0]
+        ]
+    return found
 
 
 def segment(n: int, first: int = 0, *, places: int = 2, string_ids: bool = False) -> pl.DataFrame:

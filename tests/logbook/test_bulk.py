@@ -272,11 +272,11 @@ def test_bulk_sends_are_in_the_history(tmp_path: Path) -> None:
             (1_002, "top@push", 2),
             (1_002, "mens@email", 2),
         ]
-        assert list(logbook.history_entries()) == [
+        assert records.history_entries(logbook) == [
             HistoryEntry(sequence, member_id, records.HOUR, candidate, HistoryKind.SEND)
             for member_id, candidate, sequence in expected
         ]
-        assert not list(logbook.history_entries(since_micros=records.HOUR + 1))
+        assert not records.history_entries(logbook, records.HOUR + 1)
 
 
 def test_frame_of_a_segment_tells_what_single_decisions_would(tmp_path: Path) -> None:

@@ -275,5 +275,5 @@ class Engine:
         return self._clock.now_micros() - parts.catalog.longest_window_seconds * 1_000_000
 
     def _exposure(self, parts: Parts, since_micros: int) -> Exposure:
-        entries = self._log.history_entries(since_micros)
+        entries = self._log.history(since_micros)
         return Exposure(parts.snapshot, entries, self._log.last_sequence, since_micros)

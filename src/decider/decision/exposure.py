@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from decider.catalog import Catalog
-from decider.logbook.schema import HistoryEntry
+from decider.logbook.schema import HistoryEntry, SentSets
 from decider.members import OPT_OUT, LiveHistory, Snapshot
 from decider_core.history import LiveSends
 from decider_core.sends import mark_later
@@ -54,7 +54,11 @@ class Exposure:
     """
 
     def __init__(
-        self, snapshot: Snapshot, entries: Iterable[HistoryEntry], last_sequence: int, since_micros: int
+        self,
+        snapshot: Snapshot,
+        entries: Iterable[HistoryEntry | SentSets],
+        last_sequence: int,
+        since_micros: int,
     ) -> None:
         self._snapshot = snapshot
         # Room for two entries a member: pages that nothing is written to cost nothing, growing copies all of it.
@@ -122,15 +126,18 @@ class Exposure:
             self._codes = catalog, codes
         return codes
 
-    def add_entries(self, entries: Iterable[HistoryEntry], sequence: int) -> None:
+    def add_entries(self, entries: Iterable[HistoryEntry | SentSets], sequence: int) -> None:
         """Enter sends and opt-outs as the log tells them; members the snapshot lacks are left out."""
         with self.reserving:
             waiting: list[HistoryEntry] = []
             for entry in entries:
-                waiting.append(entry)
-                if len(waiting) == BATCH:
+                if isinstance(entry, HistoryEntry):
+                    waiting.append(entry)
+                if len(waiting) == BATCH or isinstance(entry, SentSets):
                     self._extend(waiting)
                     waiting = []
+                if isinstance(entry, SentSets):
+                    self._extend_sets(entry)
             self._extend(waiting)
             self._sequence = max(self._sequence, sequence)
 
@@ -151,18 +158,31 @@ class Exposure:
             np.array([entry.sequence for entry in kept], np.int64),
         )
 
+    def _extend_sets(self, sent: SentSets) -> None:
+        if (sent.member_ids.dtype == pl.Int64) != (self._snapshot.id_type == "int64"):
+            return
+        rows, sets = self._snapshot.rows_of(sent.member_ids), sent.sets
+        known = rows >= 0
+        if not known.all():
+            rows, sets = rows[known], np.ascontiguousarray(sets[:, known])
+        codes = np.array([self._code_of(*candidate) for candidate in sent.candidates], np.int32)
+        self._history.extend_sets(rows, sets, codes, sent.time_micros, sent.sequence)
+
     def _code(self, entry: HistoryEntry) -> int:
-        message, _, channel = entry.candidate.rpartition("@")
-        return self._history.code(message, entry.type, entry.topic, channel)
+        return self._code_of(entry.candidate, entry.type, entry.topic)
+
+    def _code_of(self, candidate: str, kind: str, topic: str) -> int:
+        message, _, channel = candidate.rpartition("@")
+        return self._history.code(message, kind, topic, channel)
 
 
 def rehearse() -> None:
     """Enter and look up a set and an opt-out in a history that is thrown away: no decision waits for a compiler."""
-    history, row = LiveHistory(1), np.zeros(1, np.int64)
+    history, rows = LiveHistory(1), np.zeros(1_000, np.int64)  # of a few NumPy looks them up
     codes = np.array([history.code("message", "type", "topic", "channel")], np.int32)
     for n in (1, 2):  # together they are entered by another kernel
         history.extend_sets(np.zeros(n, np.int64), np.zeros((1, n), np.int16), codes, 0, 0)
     history.append(0, 0, 0, OPT_OUT, 1)
     view = history.view()
-    history.changed(row, history.heads(row))
-    mark_later(history.heads(row), view.occasion, view.sequence, 0, _CHANGED)
+    history.changed(rows, history.heads(rows))
+    mark_later(history.heads(rows), view.occasion, view.sequence, 0, _CHANGED)

@@ -21,6 +21,7 @@ from decider.logbook.schema import (
     RunRecord,
     SealedSegment,
     SegmentInfo,
+    SentSets,
 )
 
 
@@ -167,7 +168,7 @@ class Log(Protocol):
 
     def append_events(self, events: Sequence[EventRecord]) -> EventResult: ...  # noqa: D102
 
-    def history_entries(self, since_micros: int) -> Iterator[HistoryEntry]: ...  # noqa: D102
+    def history(self, since_micros: int) -> Iterator[HistoryEntry | SentSets]: ...  # noqa: D102
 
     def start_run(self, record: RunRecord) -> RunRecord: ...  # noqa: D102
 

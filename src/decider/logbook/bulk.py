@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
 
 import msgspec
+import numpy as np
 import polars as pl
 
 from decider import errors
@@ -18,13 +19,13 @@ from decider.logbook.database import Readers, checked_body
 from decider.logbook.schema import (
     Certificate,
     DecisionRecord,
-    MemberId,
     RunRecord,
     SealedSegment,
     SegmentInfo,
+    SentSets,
     run_id_of,
 )
-from decider.logbook.segments import SegmentFiles, check_segment, decision_of_row, n_places
+from decider.logbook.segments import SegmentFiles, check_segment, decision_of_row
 
 _ADD_RUN = "INSERT INTO runs (run_id, crc, body) VALUES (?, ?, ?)"
 _CHANGE_RUN = "UPDATE runs SET crc = ?, body = ? WHERE run_id = ?"
@@ -262,13 +263,17 @@ class BulkRuns:
         info = self.segment_of(run_id, ordinal)
         return None if info is None else decision_of_row(self.get(run_id), self.files.read_row(info, ordinal))
 
-    def sends(self, info: SegmentInfo) -> Iterator[tuple[MemberId, list[int]]]:
-        """Yield each member who is sent something, with the codes in the order assembled."""
-        frame = self.files.read(info)
-        codes = [f"c{place}" for place in range(n_places(frame.columns))]
-        sent = frame.filter(pl.col("n_messages") > 0).select("member_id", "n_messages", *codes)
-        for member_id, count, *row in sent.iter_rows():
-            yield member_id, row[:count]
+    def sent_sets(self, run: RunRecord, info: SegmentInfo) -> SentSets:
+        """What the members of one of a run's segments were sent."""
+        places = [f"c{place}" for place in range(self.files.n_places(info))]
+        frame = self.files.read(info, ["member_id", *places])
+        return SentSets(
+            sequence=info.sequence,
+            time_micros=run.decision_time_micros,
+            member_ids=frame["member_id"],
+            sets=np.stack([frame[place].to_numpy() for place in places]),
+            candidates=[run.entry(code) for code in range(len(run.candidates))],
+        )
 
     def close(self) -> None:
         """Wait for the files that are being written; a second call does nothing."""

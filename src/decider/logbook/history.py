@@ -19,18 +19,19 @@ from decider.logbook.schema import (
     HistoryEntry,
     HistoryKind,
     RunRecord,
+    SentSets,
 )
 
 _PAGE_ROWS = 10_000
 
 
-def history_entries(
+def history(
     readers: Readers,
     database: Path,
     bulk: BulkRuns,
     decision_of: Callable[[str], DecisionRecord],
     since_micros: int,
-) -> Iterator[HistoryEntry]:
+) -> Iterator[HistoryEntry | SentSets]:
     """Yield every send since a time, and every opt-out whenever it was, ordered by sequence number.
 
     Sends are the messages of single and bulk decisions, and ``sent`` events that name no decision. An opt-out
@@ -126,16 +127,9 @@ def _events(
             yield from history_of_event(sequence, event, decision)
 
 
-def _bulk_sends(bulk: BulkRuns, since_micros: int) -> Iterator[HistoryEntry]:
+def _bulk_sends(bulk: BulkRuns, since_micros: int) -> Iterator[SentSets]:
     runs: dict[str, RunRecord] = {}
     for info in bulk.segments():
         run = runs.get(info.run_id) or runs.setdefault(info.run_id, bulk.get(info.run_id))
-        if run.decision_time_micros < since_micros:
-            continue
-        for member_id, codes in bulk.sends(info):
-            for code in codes:
-                candidate, type_, topic = run.entry(code)
-                time_micros = run.decision_time_micros
-                yield HistoryEntry(
-                    info.sequence, member_id, time_micros, candidate, HistoryKind.SEND, type_, topic
-                )
+        if run.decision_time_micros >= since_micros:
+            yield bulk.sent_sets(run, info)

@@ -14,6 +14,9 @@ from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import msgspec
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
 
 MemberId = int | str
 ContextValue = bool | int | float | str | None
@@ -273,6 +276,19 @@ class HistoryEntry(NamedTuple):
     """Message type when it was sent; empty where the log does not know it, as of events from outside."""
     topic: str = ""
     """Topic, likewise."""
+
+
+class SentSets(NamedTuple):
+    """The message sets that n members were sent by a run, entered in the log together."""
+
+    sequence: int
+    time_micros: int
+    member_ids: pl.Series
+    """[n]"""
+    sets: NDArray[np.int16]
+    """[M, n] places in `candidates`, -1 in empty places."""
+    candidates: list[tuple[str, str, str]]
+    """Of each candidate what :class:`HistoryEntry` calls `candidate`, `type` and `topic`."""
 
 
 class EventResult(NamedTuple):

@@ -178,6 +178,10 @@ class SegmentFiles:
         """
         return pl.read_parquet(self.verify(info), columns=columns)
 
+    def n_places(self, info: SegmentInfo) -> int:
+        """Count the places of each member's set."""
+        return n_places(list(pl.read_parquet_schema(self.verify(info))))
+
     def read_row(self, info: SegmentInfo, ordinal: int) -> dict[str, Any]:
         """Read one decision's row; only its row group leaves the disk."""
         path = self.verify(info)

@@ -27,7 +27,7 @@ from decider.logbook.database import DATABASE_NAME, MAX_SEQUENCE, Readers, lock_
 from decider.logbook.durable import sync_directory
 from decider.logbook.events import Events
 from decider.logbook.frames import decision_frames, event_frames, single_decisions
-from decider.logbook.history import history_entries
+from decider.logbook.history import history
 from decider.logbook.schema import (
     Certificate,
     DecisionRecord,
@@ -37,6 +37,7 @@ from decider.logbook.schema import (
     RunRecord,
     SealedSegment,
     SegmentInfo,
+    SentSets,
     decision_id_parts,
     run_id_of,
 )
@@ -311,14 +312,14 @@ class Logbook:
         """The last sequence number on disk; 0 in an empty log."""
         return int(self._readers.rows(_LAST_SEQUENCE)[0][0])
 
-    def history_entries(self, since_micros: int = 0) -> Iterator[HistoryEntry]:
-        """Yield what members were sent and what they opted out of; see :func:`history.history_entries`.
+    def history(self, since_micros: int = 0) -> Iterator[HistoryEntry | SentSets]:
+        """Yield what members were sent and what they opted out of; see :func:`decider.logbook.history.history`.
 
         Everything appended before this call is among it.
         """
         if self._commits is not None:
             self._commits.flush()
-        return history_entries(self._readers, self._database, self._bulk, self.get_decision, since_micros)
+        return history(self._readers, self._database, self._bulk, self.get_decision, since_micros)
 
     def decision_frames(self, since_micros: int = 0) -> Iterator[pl.DataFrame]:
         """Yield all decisions as frames; see :func:`frames.decision_frames`."""

@@ -18,6 +18,8 @@ from decider_core.sends import changed_places
 
 Array = npt.NDArray[Any]
 
+_FEW: Final = 256
+"""Up to so many members NumPy takes less time than a kernel takes to be called."""
 _MAX_ENTRIES: Final = 2**31 - 1
 """Links are int32."""
 
@@ -216,12 +218,14 @@ class LiveHistory:
 
     def heads(self, rows: Array) -> Array:
         """Give the newest entry of members, int32[n], -1 for none: the same later means nothing was added."""
-        stretch = stretch_of(rows)
+        stretch = stretch_of(rows) if rows.size > _FEW else rows
         heads: Array = self._view.head[stretch]
         return heads.copy() if isinstance(stretch, slice) else heads
 
     def changed(self, rows: Array, before: Array) -> Array:
         """Give the places of members to whom something was added since :meth:`heads` gave `before`, int64."""
+        if rows.size <= _FEW:
+            return np.flatnonzero(self._view.head[rows] != before)
         return changed_places(rows, self._view.head, before)
 
     def last_sequence(self) -> int:
