@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -178,11 +179,15 @@ def test_tens_of_thousands(tmp_path_factory: pytest.TempPathFactory) -> None:
             assert expected.theta > 0.02
 
 
+@pytest.mark.parametrize(
+    ("n_members", "seed", "policy", "volume"),
+    [(300_000, 5, "thompson", 120_000), (40_000, 3, "greedy", 25_000), (40_000, 2, "thompson", 10_000)],
+)
 def test_members_are_valued_once_for_the_price_and_once_to_be_decided(
-    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_members: int, seed: int, policy: str, volume: int
 ) -> None:
-    n_members, volume = 300_000, 120_000
-    world = with_costs(build_world(tmp_path_factory.mktemp("many"), n_members), 5)
+    """Also where messages that cost nothing (the last one) leave no price but infinity."""
+    world = with_costs(build_world(tmp_path, n_members), seed)
     asked_for: list[int] = []
     question = Asking.question
 
@@ -191,15 +196,16 @@ def test_members_are_valued_once_for_the_price_and_once_to_be_decided(
         return question(self, rows, *rest, **named)  # type: ignore[arg-type]
 
     with world.engine("many") as (engine, _):
-        run = engine.start_run(asked("thompson", volume), whole_snapshot=True)
+        run = engine.start_run(asked(policy, volume), whole_snapshot=True)
         with monkeypatch.context() as patch:
             patch.setattr(Asking, "question", counting)
             n_sent = sum(int((chunk.sets >= 0).sum()) for chunk in run.finish())
         searched = sum(few_to_all.sizes_of_searches(n_members, 8))
-        # As many members as keys below a share make: 36,864, give or take 1,200 at six standard deviations.
-        assert 2 * n_members + searched - 1_200 < sum(asked_for) < 2 * n_members + searched + 1_200
-        assert volume - 3 <= n_sent <= volume
-        counts_at = counted(run._members(), world.parts.policy("thompson"), None)
+        assert searched > 0
+        # As many members as keys below a share make: 36,864 of 300,000, give or take 1,200 at six standard deviations.
+        assert abs(sum(asked_for) - 2 * n_members - searched) < 1_200
+        counts_at = counted(run._members(), world.parts.policy(policy), None)
         theta = np.float32(run.record.theta)
-        assert sum(counts_at(float(theta))) == n_sent
+        assert np.isinf(theta) == (seed == 2)
+        assert sum(counts_at(float(theta))) == n_sent <= volume
         assert sum(counts_at(float(np.nextafter(theta, np.float32(0.0))))) > volume

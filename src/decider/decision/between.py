@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from functools import partial
 from typing import NamedTuple, Protocol, TypeVar
@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 from decider.decision import sizes
 from decider.decision.asking import Members, regrouped
-from decider.decision.charged import Charge, Lanes
+from decider.decision.charged import Charge, Lanes, one_member
 from decider.decision.held import Held, Weighed, added, weigh
 from decider.decision.pricing import RunPrice
-from decider_core.assemble import Caps
 from decider_core.budgets import Outcome
 from decider_core.counts import SentGains, count_gains
 from decider_core.random import tie_keys
@@ -24,6 +23,7 @@ from decider_core.settled import settled
 
 Prices = NDArray[np.float32]
 """[n_prices]"""
+Also = Callable[[Lanes, NDArray[np.int16]], NDArray[np.int64]]
 T = TypeVar("T")
 
 
@@ -73,7 +73,8 @@ class Between:
     share
         Of the members, by their keys; all without.
     also
-        Prices outside the range at which everybody is counted too, while they are valued.
+        Told of each chunk and its sets at the low end of the range, while it is valued: what it counts, i64 of one
+        length, is added up. Only with a range.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class Between:
         charges: ByPrices,
         near: Near | None,
         share: float | None = None,
-        also: Sequence[Prices] = (),
+        also: Also | None = None,
     ) -> None:
         self.near = near
         self._charges, self._members, self._share = charges, members, share
@@ -90,7 +91,8 @@ class Between:
         """So many there were."""
         self.drawn = np.zeros(charges.less.size, np.int64)
         """[K] sends drawn at random, which no price changes."""
-        self._known: dict[tuple[float, ...], SentGains] = {}
+        self.also = np.zeros(0, np.int64)
+        """What was counted beside."""
         self._held = Held(members.directory)
         try:
             self._go_through(also)
@@ -103,8 +105,6 @@ class Between:
 
         Outside the range, members are gone through again in a wider one.
         """
-        if cuts is None and (known := self._known.get(tuple(prices.tolist()))):
-            return self._outcome(known)
         charge = self._charges.at(prices, cuts)
         if self.near is not None and not self._holds(charge, self.near):
             below = prices if cuts is None else np.where(cuts > 0, prices * np.float32(0.999), prices)
@@ -112,72 +112,67 @@ class Between:
             whole = Near(np.zeros_like(prices), np.full_like(prices, np.inf))
             self.move(wider if self._holds(charge, wider) else whole)
         found = self._held.counts_at(charge, self._charges.less, self._members.pool)
-        return self._outcome(
-            SentGains(self._same.per_candidate + found.per_candidate, self._same.net + found.net)
-        )
+        # What is left of a budget is the same difference: so it is kept to the last bit, whatever costs are.
+        sent = self.drawn + self._same.per_candidate + found.per_candidate
+        spent = self._charges.spent(sent) - self._charges.spent(self.drawn)
+        return Outcome(spent, self._same.net + found.net)
 
-    def knows(self, prices: Prices) -> bool:
+    def holds(self, prices: Prices) -> bool:
         """Whether what goes out at some prices can be told without going through the members again."""
-        is_known = tuple(prices.tolist()) in self._known
-        return is_known or self.near is None or self._holds(self._charges.at(prices), self.near)
+        return self.near is None or self._holds(self._charges.at(prices), self.near)
 
     def move(self, near: Near) -> None:
         """Go through the members again, for another range."""
         self.near = near
         self._held.close()
         self._held = Held(self._members.directory)
-        self._go_through(())
+        self._go_through(None)
 
     def close(self) -> None:
         """Let go of what is kept."""
         self._held.close()
-
-    def _outcome(self, sent: SentGains) -> Outcome:
-        # What is left of a budget is the same difference: so it is kept to the last bit, whatever costs are.
-        spent = self._charges.spent(self.drawn + sent.per_candidate) - self._charges.spent(self.drawn)
-        return Outcome(spent, sent.net)
 
     def _holds(self, charge: Charge, near: Near) -> bool:
         """Whether a charge lies in a range for everybody, on either side of the cuts."""
         low, high = self._charges.at(near.low).price, self._charges.at(near.high).price
         return bool(((charge.of(np.uint64(0)) >= low) & (charge.price <= high)).all())
 
-    def _go_through(self, also: Sequence[Prices]) -> None:
+    def _go_through(self, also: Also | None) -> None:
         """Value everybody once."""
         parts: list[SentGains] = []
-        elsewhere: list[list[SentGains]] = []
+        beside: list[NDArray[np.int64]] = []
         self.n_members, self.drawn = 0, np.zeros_like(self.drawn)
         work = partial(_sorted_out, charges=self._charges, near=self.near, also=also)
         for one in _each(self._members, work, self._share):
             self._held.add(one.left)
             parts.append(one.same)
-            elsewhere.append(one.elsewhere)
+            beside.append(one.also)
             self.drawn += one.drawn
             self.n_members += one.n_members
         self._held.seal()
         self._same = added(parts, self.drawn.size)
-        for place, prices in enumerate(also):
-            self._known[tuple(prices.tolist())] = added((one[place] for one in elsewhere), self.drawn.size)
+        if also is not None:
+            self.also = np.sum(beside, axis=0)
 
 
 class _SortedOut(NamedTuple):
     same: SentGains
     left: Lanes
-    elsewhere: list[SentGains]
+    also: NDArray[np.int64]
     drawn: NDArray[np.int64]
     n_members: int
 
 
-def _sorted_out(weighed: Weighed, charges: ByPrices, near: Near | None, also: Sequence[Prices]) -> _SortedOut:
-    """Count whose set is the same at all prices in the range, and all at some outside; the others are left."""
-    lanes, priced, drawn = weighed
-    elsewhere = [count_gains(*lanes.sets_at(charges.at(prices)), charges.less) for prices in also]
+def _sorted_out(weighed: Weighed, charges: ByPrices, near: Near | None, also: Also | None) -> _SortedOut:
+    """Count whose set is the same at all prices in the range; the others are left."""
+    (lanes, priced, drawn), beside = weighed, np.zeros(0, np.int64)
     if near is None:
         everybody = lanes.of(np.flatnonzero(priced))
-        nothing = SentGains(np.zeros_like(drawn), 0.0)
-        return _SortedOut(nothing, everybody, elsewhere, drawn, lanes.n_members)
+        return _SortedOut(SentGains(np.zeros_like(drawn), 0.0), everybody, beside, drawn, lanes.n_members)
     low, high = charges.at(near.low), charges.at(near.high)
     sets, gains = lanes.sets_at(low)
+    if also is not None:
+        beside = also(lanes, sets)
     same = settled(
         sets, lanes.value, lanes.reason, lanes.fatigue, lanes.same_topic_penalty,
         low.cost, low.price, high.price, charges.alike, lanes.caps,
@@ -185,7 +180,7 @@ def _sorted_out(weighed: Weighed, charges: ByPrices, near: Near | None, also: Se
     left = np.flatnonzero(same == 0)
     sets[:, left] = -1
     counted = count_gains(sets, gains, charges.less)
-    return _SortedOut(counted, lanes.of(left), elsewhere, drawn, lanes.n_members)
+    return _SortedOut(counted, lanes.of(left), beside, drawn, lanes.n_members)
 
 
 def _each(members: Members, work: Callable[[Weighed], T], share: float | None = None) -> Iterator[T]:
@@ -218,11 +213,19 @@ def _chunks(members: Members, share: float | None) -> Iterator[NDArray[np.int64]
 
 def rehearse() -> None:
     """Look at one member between two prices, so that no run waits for what that needs compiled."""
-    nothing, each, room = np.zeros(1, np.float32), np.ones(1, np.float32), np.ones(1, np.int16)
-    place = np.zeros(1, np.int32)
-    caps = Caps(place, place, room, room[None], room[None], 1)
-    keys = np.zeros(1, np.uint64)
-    block = Lanes(np.ones((1, 1), np.float32), np.zeros((1, 1), np.uint8), nothing, 0.0, keys, caps)
-    sets, gains = block.sets_at(Charge(each, nothing, keys))
-    settled(sets, block.value, block.reason, block.fatigue, 0.0, each, nothing, nothing, place, caps)
+    block, one = one_member(), np.ones(1, np.float32)
+    charge = Charge(one, np.zeros(1, np.float32), np.zeros(1, np.uint64))
+    sets, gains = block.sets_at(charge)
+    settled(
+        sets,
+        block.value,
+        block.reason,
+        block.fatigue,
+        0.0,
+        one,
+        charge.price,
+        charge.price,
+        block.caps.channel,
+        block.caps,
+    )
     count_gains(sets, gains, np.zeros(1))

@@ -98,3 +98,11 @@ def caps_of(caps: Caps, members: NDArray[np.intp]) -> Caps:
         room_channel=np.ascontiguousarray(caps.room_channel[:, members]),
         room_topic=np.ascontiguousarray(caps.room_topic[:, members]),
     )
+
+
+def one_member() -> Lanes:
+    """One member and one candidate, to call kernels with before anybody waits for them."""
+    place, room = np.zeros(1, np.int32), np.ones(1, np.int16)
+    caps = Caps(place, place, room, room[None], room[None], 1)
+    value, reason = np.ones((1, 1), np.float32), np.zeros((1, 1), np.uint8)
+    return Lanes(value, reason, np.zeros(1, np.float32), 0.0, np.zeros(1, np.uint64), caps)

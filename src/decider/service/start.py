@@ -9,7 +9,7 @@ import structlog
 
 from decider.clock import SystemClock
 from decider.config import Config
-from decider.decision import between, exposure
+from decider.decision import between, exposure, volume
 from decider.decision.engine import Engine
 from decider.decision.request import MemberRequest, RunRequest
 from decider.errors import InvalidInput
@@ -71,6 +71,7 @@ def warm_up(engine: Engine) -> None:
     """Decide and run once with each policy, leaving no trace, so that no caller waits for a compiler."""
     exposure.rehearse()
     between.rehearse()
+    volume.rehearse()
     zones.rehearse()
     now_micros = SystemClock().now_micros()
     snapshot, policies = engine.parts.snapshot, engine.parts.policies.policies
