@@ -7,7 +7,7 @@ CHUNK = 16_448
 
 No power of two: candidates are rows, and rows that lie a power of two apart share a few places of the caches.
 """
-SEGMENT = 65_536
+SEGMENT = 131_072
 """Members that become durable, and are answered, together."""
 AHEAD = 3
 """Segments that are being decided while one becomes durable and is answered."""

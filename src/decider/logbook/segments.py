@@ -1,4 +1,4 @@
-"""Sealed Parquet segments: the decisions of a bulk run, a million rows at a time.
+"""Sealed Parquet segments: the decisions of a bulk run, a hundred thousand rows at a time.
 
 Columns (``M`` places, ``M`` read from the frame; integer codes index the run's ``candidates``)::
 
