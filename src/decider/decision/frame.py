@@ -81,8 +81,12 @@ def result_frame(chunk: ResultChunk, candidates: Sequence[str], run_id: str) -> 
     expected_incrementality list[f32], standard_deviation list[f32], propensity f64 (null when deferred),
     expected_incremental_reward f32``.
     """
-    held = chunk.sets.T >= 0
-    offsets = np.concatenate([[0], np.cumsum(held.sum(axis=1))]).astype(np.int64)
+    n_places, n_members = chunk.sets.shape
+    # Where the messages stand, member after member, in arrays of one place after the other.
+    member, place = np.divmod(np.flatnonzero((chunk.sets.T >= 0).ravel()), n_places)
+    held = place * n_members + member
+    offsets = np.zeros(n_members + 1, np.int64)
+    np.cumsum((chunk.sets >= 0).sum(axis=0), out=offsets[1:])
     names = pl.Series(list(candidates), dtype=pl.String)
     ordinals = pl.Series(np.arange(chunk.first_ordinal, chunk.first_ordinal + chunk.n_members))
     return pl.DataFrame(
@@ -90,10 +94,10 @@ def result_frame(chunk: ResultChunk, candidates: Sequence[str], run_id: str) -> 
             "decision_id": ordinals,
             "member_id": chunk.member_ids,
             "stratum": pl.Series(STRATA).gather(chunk.stratum.astype(np.uint32)),
-            "candidates": _lists(names.gather(chunk.sets.T[held].astype(np.uint32)), offsets),
-            "marginal_gain": _lists(pl.Series(chunk.gains.T[held]), offsets),
-            "expected_incrementality": _lists(pl.Series(chunk.mean.T[held]), offsets),
-            "standard_deviation": _lists(pl.Series(chunk.sd.T[held]), offsets),
+            "candidates": _lists(names.gather(chunk.sets.ravel()[held].astype(np.uint32)), offsets),
+            "marginal_gain": _lists(pl.Series(chunk.gains.ravel()[held]), offsets),
+            "expected_incrementality": _lists(pl.Series(chunk.mean.ravel()[held]), offsets),
+            "standard_deviation": _lists(pl.Series(chunk.sd.ravel()[held]), offsets),
             "propensity": _null_where_nan(chunk.propensity),
             "expected_incremental_reward": pl.Series(chunk.expected),
         }
