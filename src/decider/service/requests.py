@@ -13,7 +13,7 @@ from decider.decision.request import Budget, MemberRequest, RunRequest, Scalar
 from decider.errors import InvalidInput, Violation
 from decider.logbook.schema import EventRecord, EventType
 from decider.service.ports import MemberIds
-from decider.service.settings import MAX_MEMBERS_PER_ANSWER
+from decider.service.settings import MAX_MEMBERS_PER_ANSWER, MEMBERS_PER_ANSWER
 from decider.v1 import budget_pb2, decision_service_pb2, event_pb2, member_pb2, run_pb2
 
 MAX_MEMBERS_PER_REQUEST = 1_000_000
@@ -105,7 +105,7 @@ def batch_request(header: decision_service_pb2.BatchHeader) -> BatchRequest:
         run,
         header.whole_snapshot,
         header.result_format or run_pb2.RESULT_FORMAT_ARROW,
-        header.max_members_per_answer or MAX_MEMBERS_PER_ANSWER,
+        header.max_members_per_answer or MEMBERS_PER_ANSWER,
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 MAX_MEMBERS_PER_ANSWER = 65_536
+MEMBERS_PER_ANSWER = 32_768
+"""Where nothing is asked for: larger answers take fresh memory on either side, which costs more than more answers."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -264,7 +264,7 @@ class BatchHeader(google.protobuf.message.Message):
     are sent again from the first one, results come from the token on.
     """
     max_members_per_answer: builtins.int
-    """Most members in one answer; 0 takes 65,536. Negative or beyond 65,536 is
+    """Most members in one answer; 0 takes 32,768. Negative or beyond 65,536 is
     INVALID_ARGUMENT.
     """
     @property
