@@ -25,7 +25,8 @@ from decider.logbook.schema import (
     SentSets,
     run_id_of,
 )
-from decider.logbook.segments import SegmentFiles, check_segment, decision_of_row
+from decider.logbook.segment_rules import check_segment
+from decider.logbook.segments import SegmentFiles, decision_of_row
 
 _ADD_RUN = "INSERT INTO runs (run_id, crc, body) VALUES (?, ?, ?)"
 _CHANGE_RUN = "UPDATE runs SET crc = ?, body = ? WHERE run_id = ?"
