@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 import time
@@ -14,7 +13,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from decider.bench.bulk import TIME, BulkRun, run_rate
+from decider.bench.bulk import TIME, BulkRun, empty_log, run_rate
 from decider.bench.case import Case, Effort, Report, Row, row_of, silent
 from decider.bench.w1 import write_w1
 from decider.config import load_config
@@ -46,16 +45,16 @@ def measure_batch(config: Path, n_rounds: int = 3, report: Report = silent) -> I
     n_rounds
         Medians are over so many, after one that is not counted.
     """
-    served, alone = [], []
+    settings, served, alone = load_config(config), [], []
     n_members = 0
     for turn in range(n_rounds + 1):
         report("batch in process", turn, n_rounds + 1)
-        _empty_log(config)
-        with compose(load_config(config)) as composition:
+        empty_log(settings)
+        with compose(settings) as composition:
             n_members = composition.engine.parts.snapshot.n_members
             alone.append(run_rate(composition, RUN, f"alone-{time.time_ns()}"))
         report("batch over gRPC", turn, n_rounds + 1)
-        _empty_log(config)
+        empty_log(settings)
         with server(config) as address, DeciderClient(address) as client:
             answered, seconds = over_grpc(client, f"served-{time.time_ns()}", defer=RUN.defer)
             if answered != n_members:
@@ -65,11 +64,6 @@ def measure_batch(config: Path, n_rounds: int = 3, report: Report = silent) -> I
     yield row_of(
         "batch", shape, median(served[1:]), "members/s", "run in process", median(alone[1:]), OF_BULK
     )
-
-
-def _empty_log(config: Path) -> None:
-    """What earlier rounds sent would be read again for every member, more of it on one side than on the other."""
-    shutil.rmtree(load_config(config).path("logbook"), ignore_errors=True)
 
 
 @contextmanager

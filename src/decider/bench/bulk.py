@@ -20,7 +20,7 @@ from decider.bench.case import Case, Effort, Report, Row, row_of, silent
 from decider.bench.chain import CHUNK, Chain
 from decider.bench.threads import together
 from decider.bench.w1 import write_w1
-from decider.config import load_config
+from decider.config import Config, load_config
 from decider.decision.request import Budget, RunRequest
 from decider.service.compose import Composition, compose
 
@@ -88,8 +88,7 @@ def measure_bulk(
                 began = time.perf_counter()
                 kernels()
                 alone.append(_TURNS * CHUNK * n_threads / (time.perf_counter() - began))
-            # A logbook of its own: what earlier rounds sent would be read again for every member.
-            shutil.rmtree(settings.path("logbook"), ignore_errors=True)
+            empty_log(settings)
             with compose(settings) as composition, anonymous_memory() as held:
                 n_members = composition.engine.parts.snapshot.n_members
                 rates.append(run_rate(composition, run, f"bench-{run.name}-{time.time_ns()}"))
@@ -100,6 +99,11 @@ def measure_bulk(
         if memory:
             allowed = f"{MEMORY_GIB:.0f} GiB"
             yield row_of("bulk", shape, memory, "GiB", allowed, MEMORY_GIB, 1.0, at_most=True)
+
+
+def empty_log(settings: Config) -> None:
+    """Begin anew: what earlier rounds sent would be read again for every member."""
+    shutil.rmtree(settings.path("logbook"), ignore_errors=True)
 
 
 def run_rate(composition: Composition, run: BulkRun, request_id: str) -> float:
