@@ -217,10 +217,15 @@ def _check_draw(
     count_shares: F64, weight: F64, caps: Caps, n_candidates: int, n_members: int
 ) -> tuple[Caps, F64, F64]:
     caps = check_caps(caps, n_candidates, n_members)
-    count_shares = check_array("count_shares", count_shares, np.float64, (caps.max_messages + 1,))
+    return caps, *check_draw(count_shares, weight, caps.max_messages, n_candidates)
+
+
+def check_draw(count_shares: F64, weight: F64, max_messages: int, n_candidates: int) -> tuple[F64, F64]:
+    """Return both checked: shares that sum to 1, weights that are positive."""
+    count_shares = check_array("count_shares", count_shares, np.float64, (max_messages + 1,))
     check_probability("count_shares", count_shares)
     if abs(math.fsum(count_shares) - 1.0) > 1e-9:
         raise ContractError(f"count_shares must sum to 1, got {math.fsum(count_shares)!r}")
     weight = check_array("weight", weight, np.float64, (n_candidates,))
     check_range("weight", weight, 0.0, LARGEST, open_low=True)
-    return caps, count_shares, weight
+    return count_shares, weight

@@ -82,9 +82,10 @@ def replayed_hits(
         check_output("held", held, np.int32, sets.shape) if held is not None else np.empty((0, 0), np.int32)
     )
     held[:] = 0
+    where = np.ones(n_members, np.uint8)
     _replayed_hits(
-        sets, mean, sd, reason, fatigue, terms, tie_keys, caps, streams, member_keys, candidate_keys, hits,
-        held,
+        sets, mean, sd, reason, fatigue, terms, tie_keys, caps, streams, member_keys, candidate_keys, where,
+        hits, held,
     )  # fmt: skip
     return hits
 
@@ -102,10 +103,11 @@ def _replayed_hits(
     streams: U64,
     member_keys: U64,
     candidate_keys: U64,
+    where: U8,
     hits: I32,
     held: I32,
 ) -> None:
-    # The lanes of assembly are draws of one member.
+    # The lanes of assembly are draws of one member; those are left out where `where` is 0.
     n_candidates, n_members = mean.shape
     n_channels, n_topics = len(caps.room_channel), len(caps.room_topic)
     lanes = new_lanes(n_candidates, n_channels, n_topics)
@@ -114,6 +116,8 @@ def _replayed_hits(
     drawn = np.empty((len(sets), LANES), np.int16)
     gains = np.empty((len(sets), LANES), np.float32)
     for r in range(n_members):
+        if where[r] == 0:
+            continue
         tight = _any_below(caps.room_channel[:, r], caps.max_messages)
         themed = _any_below(caps.room_topic[:, r], caps.max_messages)
         themed = themed or bool(terms.same_topic_penalty > np.float32(0.0))

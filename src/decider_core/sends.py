@@ -144,25 +144,35 @@ def _mark_later(newest: I32, occasion: I32, sequence: I64, until_sequence: int, 
 
 def check_sources(snapshot: SnapshotSends, live: LiveSends) -> tuple[SnapshotSends, LiveSends]:
     """Return both with dtypes and shapes checked; what the entries point to is checked where it is read."""
-    n_sent, n_live, n_occasions = np.size(snapshot.time_micros), np.size(live.next), np.size(live.sequence)
-    n_sent_codes, n_live_codes = np.size(snapshot.type), np.size(live.type)
-    head = check_array("head", live.head, np.int32, (None,))
+    live = check_live(live)
+    return check_snapshot(snapshot, live.head.size), live
+
+
+def check_snapshot(snapshot: SnapshotSends, n_rows: int) -> SnapshotSends:
+    """Return the sends before the snapshot of so many rows, checked as by :func:`check_sources`."""
+    n_sent, n_codes = np.size(snapshot.time_micros), np.size(snapshot.type)
     return SnapshotSends(
-        check_array("offsets", snapshot.offsets, np.int64, (head.size + 1,)),
+        check_array("offsets", snapshot.offsets, np.int64, (n_rows + 1,)),
         check_array("time_micros", snapshot.time_micros, np.int64, (n_sent,)),
         check_array("code", snapshot.code, np.int32, (n_sent,)),
-        check_array("type", snapshot.type, np.int32, (n_sent_codes,)),
-        check_array("topic", snapshot.topic, np.int32, (n_sent_codes,)),
-        check_array("channel", snapshot.channel, np.int32, (n_sent_codes,)),
-    ), LiveSends(
-        head,
-        check_array("next", live.next, np.int32, (n_live,)),
-        check_array("live code", live.code, np.int32, (n_live,)),
-        check_array("kind", live.kind, np.uint8, (n_live,)),
-        check_array("occasion", live.occasion, np.int32, (n_live,)),
+        check_array("type", snapshot.type, np.int32, (n_codes,)),
+        check_array("topic", snapshot.topic, np.int32, (n_codes,)),
+        check_array("channel", snapshot.channel, np.int32, (n_codes,)),
+    )
+
+
+def check_live(live: LiveSends) -> LiveSends:
+    """Return the sends since the snapshot, checked as by :func:`check_sources`."""
+    n_entries, n_occasions, n_codes = np.size(live.next), np.size(live.sequence), np.size(live.type)
+    return LiveSends(
+        check_array("head", live.head, np.int32, (None,)),
+        check_array("next", live.next, np.int32, (n_entries,)),
+        check_array("live code", live.code, np.int32, (n_entries,)),
+        check_array("kind", live.kind, np.uint8, (n_entries,)),
+        check_array("occasion", live.occasion, np.int32, (n_entries,)),
         check_array("live time_micros", live.time_micros, np.int64, (n_occasions,)),
         check_array("sequence", live.sequence, np.int64, (n_occasions,)),
-        check_array("live type", live.type, np.int32, (n_live_codes,)),
-        check_array("live topic", live.topic, np.int32, (n_live_codes,)),
-        check_array("live channel", live.channel, np.int32, (n_live_codes,)),
+        check_array("live type", live.type, np.int32, (n_codes,)),
+        check_array("live topic", live.topic, np.int32, (n_codes,)),
+        check_array("live channel", live.channel, np.int32, (n_codes,)),
     )

@@ -22,7 +22,7 @@ from decider_core.caps import Caps, Terms, check_caps, check_fatigue, check_sets
 from decider_core.compile import F32, F64, I16, I64, U8, kernel
 from decider_core.contracts import check_array
 from decider_core.normal_tail import half_tail
-from decider_core.set_integral import Space, new_space, set_integral
+from decider_core.set_integral import RULES, Space, new_space, set_integral
 from decider_core.values import check_posterior
 
 LANES: Final = 64
@@ -86,8 +86,8 @@ def set_choice(
     where = check_array("where", where, np.uint8, (n_members,))
     chances = np.full(n_members, np.nan)
     if np.isfinite(terms.price).all():
-        block = _block(n_candidates, len(caps.room_channel), len(caps.room_topic))
-        space = new_space(n_candidates)
+        block = new_block(n_candidates, len(caps.room_channel), len(caps.room_topic))
+        space = new_space(n_candidates, RULES)
         _set_choice(sets, mean, sd, reason, fatigue, terms, caps, where, block, space, chances)
     return chances
 
@@ -117,7 +117,9 @@ class Block(NamedTuple):
     """f64[LANES]: G H there."""
 
 
-def _block(n_candidates: int, n_channels: int, n_topics: int) -> Block:
+@kernel
+def new_block(n_candidates: int, n_channels: int, n_topics: int) -> Block:
+    """Return room for what is known of LANES members."""
     return Block(
         np.empty((n_candidates, LANES)),
         np.empty((n_candidates, LANES)),

@@ -32,16 +32,31 @@ _ASIDE: Final = 6.5
 _ROOT_HALF_PI: Final = 1.0 / math.sqrt(2.0 * math.pi)
 
 
-def _rules() -> tuple[F64, I64, F64, F64]:
-    """Widest panel f64[n_rules], number of nodes i64[n_rules], nodes and weights f64[n_rules, _MOST_NODES]."""
+class Rules(NamedTuple):
+    """The quadrature's rules."""
+
+    widths: F64
+    """f64[n_rules]: the widest panel."""
+    n_nodes: I64
+    """i64[n_rules]"""
+    nodes: F64
+    """f64[n_rules, _MOST_NODES]"""
+    weights: F64
+    """f64[n_rules, _MOST_NODES]"""
+
+
+def _rules() -> Rules:
     nodes, weights = np.zeros((2, len(_RULES), _MOST_NODES))
     for rule, (_, n_nodes) in enumerate(_RULES):
         nodes[rule, :n_nodes], weights[rule, :n_nodes] = np.polynomial.legendre.leggauss(n_nodes)
     widths, counts = zip(*_RULES, strict=True)
-    return np.array(widths), np.array(counts, np.int64), nodes, weights
+    rules = Rules(np.array(widths), np.array(counts, np.int64), nodes, weights)
+    for array in rules:
+        array.flags.writeable = False
+    return rules
 
 
-_RULE_ARRAYS = _rules()
+RULES: Final = _rules()
 
 
 class Normals(NamedTuple):
@@ -57,10 +72,7 @@ class Normals(NamedTuple):
 class Space(NamedTuple):
     """The quadrature's rules, the candidates of one member, and what is known at the nodes of one integral."""
 
-    widths: F64
-    n_nodes: I64
-    nodes: F64
-    weights: F64
+    rules: Rules
     sent: Normals
     others: Normals
     t: F64
@@ -75,10 +87,20 @@ class Space(NamedTuple):
     """H."""
 
 
-def new_space(n_candidates: int) -> Space:
+@kernel
+def new_space(n_candidates: int, rules: Rules) -> Space:
     """Return room for integrals of one member after another."""
-    sent, others = (Normals(*np.empty((3, n_candidates))) for _ in range(2))
-    return Space(*_RULE_ARRAYS, sent, others, *np.empty((5, _MOST_PANELS * _MOST_NODES)))
+    n = _MOST_PANELS * _MOST_NODES
+    return Space(
+        rules,
+        Normals(np.empty(n_candidates), np.empty(n_candidates), np.empty(n_candidates)),
+        Normals(np.empty(n_candidates), np.empty(n_candidates), np.empty(n_candidates)),
+        np.empty(n),
+        np.empty(n),
+        np.empty(n),
+        np.empty(n),
+        np.empty(n),
+    )
 
 
 @kernel
@@ -173,13 +195,13 @@ def _end(low: float, decay: float, sent: Normals) -> float:
 def _lay_nodes(low: float, high: float, n_panels: int, sharpest: float, space: Space) -> int:
     half = 0.5 * (high - low) / n_panels
     rule = 0
-    while rule < space.widths.size - 1 and 2.0 * half * sharpest > space.widths[rule]:
+    while rule < space.rules.widths.size - 1 and 2.0 * half * sharpest > space.rules.widths[rule]:
         rule += 1
-    n_nodes = space.n_nodes[rule]
+    n_nodes = space.rules.n_nodes[rule]
     for panel in range(n_panels):
         for q in range(n_nodes):
-            space.t[panel * n_nodes + q] = low + half * (2.0 * panel + 1.0 + space.nodes[rule, q])
-            space.share[panel * n_nodes + q] = half * space.weights[rule, q]
+            space.t[panel * n_nodes + q] = low + half * (2.0 * panel + 1.0 + space.rules.nodes[rule, q])
+            space.share[panel * n_nodes + q] = half * space.rules.weights[rule, q]
     return int(n_panels * n_nodes)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from decider.decision import few
 from decider.decision import propensities as room
 from decider.decision.check import channel_mask
 from decider.decision.request import MemberRequest, RunRequest
@@ -67,6 +68,7 @@ def test_what_replays_gave_is_replayed_again(world: World, monkeypatch: pytest.M
     with world.engine("before") as (engine, log):
         with monkeypatch.context() as patch:
             patch.setattr(room, "set_choice", lambda sets, *_: np.full(sets.shape[1], np.nan))
+            patch.setattr(few, "MOST", 0)  # single decisions step by step, so that they go this way too
             request = RunRequest(request_id="old", decision_time_micros=TIME, policy="thompson")
             run = engine.start_run(request, whole_snapshot=False)
             run.add(MEMBERS)

@@ -46,7 +46,8 @@ class BoundPolicy:
         default_factory=dict, compare=False, repr=False
     )
     """What single messages' chances in the explore stratum were found to be, by what members may get."""
-
+    ready: dict[tuple[float, int], object] = field(default_factory=dict, compare=False, repr=False)
+    """What :mod:`decider.decision.few` keeps, by price and tie cut."""
     cell: CellOf | None = None
     """Set where it decides for a cell of an experiment."""
 

@@ -11,9 +11,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from decider.catalog import live
 from decider.decision.charged import Charge
 from decider.decision.overrides import Overrides
 from decider.decision.parts import BoundPolicy, Parts
+from decider_core import reasons
 from decider_core.assemble import Caps
 from decider_core.features import Scaling
 from decider_core.history import LiveSends
@@ -68,6 +70,16 @@ class Question:
         if self.charge is not None:
             return self.charge.price
         return np.full(self.parts.catalog.n_candidates, self.theta, np.float32)
+
+    @property
+    def out_for_all(self) -> NDArray[np.uint8]:
+        """[K] 0, or why the candidate is out for everyone: it is not live, or the model knows nothing of it."""
+        out: NDArray[np.uint8] = live(self.parts.catalog, self.time_micros)
+        model = self.bound.bound_model
+        if model is not None and "" in model.sources:
+            unknown = (out == reasons.ELIGIBLE) & (model.estimable == 0)
+            out = np.where(unknown, np.uint8(reasons.NO_POSTERIOR), out)
+        return out
 
     @property
     def same_topic_penalty(self) -> float:

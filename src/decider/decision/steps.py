@@ -13,8 +13,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from decider.catalog import live, quiet
+from decider.catalog import quiet
 from decider.decision.charged import Lanes
+from decider.decision.few import decide_few
 from decider.decision.overrides import Overrides
 from decider.decision.propensities import propensities
 from decider.decision.stages import (
@@ -29,7 +30,7 @@ from decider.decision.stages import (
 from decider.members import local_minutes
 from decider.models import RawMap
 from decider_core import explore as core_explore
-from decider_core import reasons, values
+from decider_core import values
 from decider_core.assemble import assemble as assemble_sets
 from decider_core.counts import members_of
 from decider_core.gains import put_drawn
@@ -50,6 +51,11 @@ KINDS = {
 
 
 def decide(question: Question) -> Decided:
+    """Steps 1 to 6; of a few members, where that can be, by one kernel."""
+    return decide_few(question) or step_by_step(question)
+
+
+def step_by_step(question: Question) -> Decided:
     """Steps 1 to 6, in order."""
     gathered = gather(question)
     permitted = permit(question, gathered)
@@ -70,12 +76,8 @@ def gather(question: Question) -> Gathered:
             audience, consent, places = question.overrides.audience, consent[rows], np.zeros(1, np.int64)
     if bound.feature_columns is not None:
         features = np.ascontiguousarray(features[:, bound.feature_columns])
-    out_for_all = live(parts.catalog, question.time_micros)
-    if bound.bound_model is not None and "" in bound.bound_model.sources:
-        unknown = (out_for_all == reasons.ELIGIBLE) & (bound.bound_model.estimable == 0)
-        out_for_all = np.where(unknown, np.uint8(reasons.NO_POSTERIOR), out_for_all)
     keys = parts.snapshot.keys[here]
-    return Gathered(keys, features, audience, consent, places, out_for_all, _still(question))
+    return Gathered(keys, features, audience, consent, places, question.out_for_all, _still(question))
 
 
 def _still(question: Question) -> NDArray[np.uint8]:

@@ -8,7 +8,7 @@ from decider.members.manifest import SnapshotManifest
 from decider.members.snapshot import Snapshot
 from decider.members.spec import SendsSpec, SnapshotSpec, load_spec
 from decider.members.vocabulary import CodeTables, SendName, Translates
-from decider.members.zones import local_minutes
+from decider.members.zones import local_minutes, minutes_of_zones
 
 __all__ = [
     "OPT_OUT",
@@ -26,4 +26,5 @@ __all__ = [
     "build_snapshot",
     "load_spec",
     "local_minutes",
+    "minutes_of_zones",
 ]

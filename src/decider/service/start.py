@@ -11,7 +11,7 @@ from decider.clock import SystemClock
 from decider.config import Config
 from decider.decision import between, exposure, volume
 from decider.decision.engine import Engine
-from decider.decision.request import MemberRequest, RunRequest
+from decider.decision.request import MemberRequest, RunRequest, Scalar
 from decider.errors import InvalidInput
 from decider.members import zones
 from decider.service.compose import Composition, compose
@@ -85,6 +85,9 @@ def warm_up(engine: Engine) -> None:
         }  # fmt: skip
         try:
             engine.decide(MemberRequest(member_id=ids[0], **asked))
+            # What a call brings of its own is decided step by step.
+            brought: dict[str, Scalar] = dict.fromkeys(snapshot.feature_names[:1], 0.0)
+            engine.decide(MemberRequest(member_id=ids[0], context=brought, **asked))
             run = engine.start_run(RunRequest(volume=1, **asked), whole_snapshot=False)
             run.add(members)
             for _ in run.finish():
