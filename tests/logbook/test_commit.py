@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from decider import errors
+from decider.logbook import commit
 from decider.logbook.commit import MAX_GROUP_ROWS, GroupCommit, Ticket
 
 ADD = "INSERT INTO t VALUES (?, ?)"
@@ -106,13 +108,88 @@ def test_close_commits_what_waits(tmp_path: Path) -> None:
     reader.close()
 
 
-def test_many_threads(tmp_path: Path) -> None:
+def test_who_waits_commits(tmp_path: Path) -> None:
+    commits, reader = opened(tmp_path)
+    ticket = commits.submit(ADD, [("a",), ("b",)], numbered=True, awaited=True)
+    time.sleep(0.05)
+    assert not ticket.durable
+    assert stored(reader) == []
+    by_whom: list[int] = []
+    commits._connection.create_function("whom", 0, lambda: by_whom.append(threading.get_ident()))
+    commits.submit(
+        "INSERT INTO t SELECT ?1, ?2 || coalesce(whom(), '')", [("c",)], numbered=True, awaited=True
+    )
+    ticket.wait()
+    assert by_whom == [threading.get_ident()]
+    assert stored(reader) == [(1, "a"), (2, "b"), (3, "c")]
+    commits.close()
+    reader.close()
+
+
+def test_what_nobody_waits_for_in_the_end_is_committed_with_the_next(tmp_path: Path) -> None:
+    commits, reader = opened(tmp_path)
+    left = commits.submit(ADD, [("a",)], numbered=True, awaited=True)
+    commits.flush()
+    assert left.durable
+    timed = commits.submit(ADD, [("b",)], numbered=True, awaited=True)
+    timed.wait(10)
+    last = commits.submit(ADD, [("c",)], numbered=True, awaited=True)
+    commits.close()
+    assert (timed.durable, last.durable) == (True, True)
+    assert [name for _, name in stored(reader)] == ["a", "b", "c"]
+    reader.close()
+
+
+def test_a_failure_reaches_who_commits_and_who_comes_after(tmp_path: Path) -> None:
+    commits, reader = opened(tmp_path)
+    doomed = commits.submit(ADD, [("a",), ("a",)], numbered=True, awaited=True)
+    with pytest.raises(errors.Unavailable, match="UNIQUE"):
+        doomed.wait()
+    with pytest.raises(errors.Unavailable, match="until it is opened again"):
+        commits.submit(ADD, [("b",)], numbered=True, awaited=True)
+    assert stored(reader) == []
+    commits.close()
+    reader.close()
+
+
+def test_an_interrupt_goes_on_and_leaves_nothing_half_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commits, reader = opened(tmp_path)
+    doomed = commits.submit(ADD, [("a",)], numbered=True, awaited=True)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commit, "_commit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        doomed.wait()
+    with pytest.raises(errors.Unavailable):
+        doomed.wait()
+    assert stored(reader) == []
+    commits.close()
+    reader.close()
+
+
+def test_the_writers_connection_reads_what_is_committed(tmp_path: Path) -> None:
+    commits, reader = opened(tmp_path)
+    commits.submit(ADD, [("a",)], numbered=True).wait()
+    assert commits.rows("SELECT name FROM t WHERE sequence = ?", (1,)) == [("a",)]
+    with commits._using:
+        assert commits.rows("SELECT name FROM t WHERE sequence = ?", (1,)) is None
+    commits.close()
+    assert commits.rows("SELECT name FROM t WHERE sequence = ?", (1,)) is None
+    reader.close()
+
+
+@pytest.mark.parametrize("awaited", [False, True])
+def test_many_threads(tmp_path: Path, awaited: bool) -> None:
     commits, reader = opened(tmp_path)
     given: list[tuple[int, str]] = []
 
     def submit(worker: int) -> None:
         for count in range(100):
-            ticket = commits.submit(ADD, [(f"{worker}-{count}",)], numbered=True)
+            ticket = commits.submit(ADD, [(f"{worker}-{count}",)], numbered=True, awaited=awaited)
             ticket.wait()
             given.append((ticket.sequence, f"{worker}-{count}"))
 
@@ -135,7 +212,7 @@ def test_stored_ticket_waits_for_nothing() -> None:
 
 def test_rows_of_any_number_are_written_in_order(tmp_path: Path) -> None:
     commits, reader = opened(tmp_path)
-    names = [f"n{place}" for place in range(64 + 16 + 4 + 3)]
+    names = [f"n{place}" for place in range(2 * 64 + 3)]
     ticket = commits.submit(ADD, [(name,) for name in names], numbered=True)
     last = ticket.following(len(names) - 1)
     last.wait()

@@ -161,9 +161,12 @@ class Log(Protocol):
     def has_decision(self, decision_id: str) -> bool: ...  # noqa: D102
 
     def append_decisions(
-        self, records: Sequence[DecisionRecord], found: Any = None
+        self, records: Sequence[DecisionRecord], found: Any = None, *, awaited: bool = False
     ) -> Sequence[Appended | Conflict]:
-        """Queue decisions; what `find_requests` gave spares looking for them again."""
+        """Queue decisions; what `find_requests` gave spares looking for them again.
+
+        Those that the caller waits for next (`awaited`) need nobody else to make them durable.
+        """
         ...
 
     def append_events(self, events: Sequence[EventRecord]) -> EventResult: ...  # noqa: D102

@@ -174,7 +174,7 @@ class Together:
                 changed = frozenset(exposure.changed(rows, seen).tolist())
                 left = [group[lane] for lane in logged if lane in changed]
                 logged = [lane for lane in logged if lane not in changed]
-                appended = self._log.append_decisions([records[lane] for lane in logged], found)
+                appended = self._log.append_decisions([records[lane] for lane in logged], found, awaited=True)
                 _enter(exposure, parts, rows, decided.sets, times, logged, appended)
             for lane, outcome in zip(logged, appended, strict=True):
                 outcomes[group[lane].place] = _logged(outcome, records[lane], group[lane], traces[lane])
@@ -266,9 +266,11 @@ def _enter(
         if not isinstance(entry, Conflict) and entry.is_new
     ]
     if new:
-        lanes = np.array([lane for lane, _ in new], np.int64)
         sequences = np.array([sequence for _, sequence in new], np.int64)
-        exposure.add_sets(rows[lanes], sets[:, lanes], parts.catalog, times[lanes], sequences)
+        if len(new) < rows.size:
+            lanes = np.array([lane for lane, _ in new], np.int64)
+            rows, sets, times = rows[lanes], sets[:, lanes], times[lanes]
+        exposure.add_sets(rows, sets, parts.catalog, times, sequences)
 
 
 def _logged(

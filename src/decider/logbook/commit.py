@@ -1,4 +1,4 @@
-"""Group commit: many threads append, one thread writes, each append waits only for the commit it is in."""
+"""Group commit: many threads append, one at a time writes, each append waits only for the commit it is in."""
 
 from __future__ import annotations
 
@@ -7,25 +7,34 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from itertools import groupby
-from operator import itemgetter
+from typing import Any
 
 from decider import errors
 from decider.logbook.checkpoint import Checkpoints
 
 MAX_GROUP_ROWS = 4_096
-_ROWS_AT_ONCE = (64, 16, 4, 1)
+_ROWS_AT_ONCE = 64
 
 Row = tuple[object, ...]
 
 
 class Group:
-    """Rows that are committed together."""
+    """Rows that are committed together, by `commits`."""
 
-    def __init__(self) -> None:
-        self.writes: list[tuple[str, Row]] = []
+    def __init__(self, commits: GroupCommit | None = None) -> None:
+        self.commits = commits
+        self.writes: list[tuple[str, list[Row]]] = []
+        self.n_rows = 0
         self.settled = threading.Event()
         self.failure: BaseException | None = None
+
+    def add(self, statement: str, rows: list[Row]) -> None:
+        """Rows of a statement, after those that are there."""
+        if self.writes and self.writes[-1][0] == statement:
+            self.writes[-1][1].extend(rows)
+        elif rows:
+            self.writes.append((statement, rows))
+        self.n_rows += len(rows)
 
     def settle(self, failure: BaseException | None = None) -> None:
         """Say that it is on disk, or why it never will be; whoever waits goes on."""
@@ -80,6 +89,8 @@ class Ticket:
         errors.Unavailable
             The commit failed (the cause is chained), or took longer than `timeout`.
         """
+        if not self._group.settled.is_set() and self._group.commits is not None:
+            self._group.commits.bring_about(self._group, timeout)
         if not self._group.settled.wait(timeout):
             raise errors.Unavailable(f"logbook: sequence {self.sequence} is not on disk after {timeout} s")
         if self._group.failure is not None:
@@ -89,9 +100,12 @@ class Ticket:
 class GroupCommit:
     """The one writer of a database.
 
-    Whatever waits when the writer comes back from a commit is the next group: no delay is added, and the more
+    Whatever waits when a commit has ended is the next group: no delay is added, and the more
     callers wait, the more share one flush to disk. After a failed commit nothing more is taken, so that what
     follows can never be on disk without what came before.
+
+    Whoever waits for a ticket commits its group, unless somebody else does: to hand it to another thread and to be
+    woken by that takes longer than many a flush. What nobody waits for is committed by a thread of this class.
 
     Parameters
     ----------
@@ -109,6 +123,8 @@ class GroupCommit:
         self._connection, self._checkpoints = connection, checkpoints
         self._next_sequence = next_sequence
         self._changed = threading.Condition(threading.Lock())
+        # Whoever holds it uses the connection.
+        self._using = threading.Lock()
         self._waiting: deque[Group] = deque()
         self._failure: BaseException | None = None
         self._closed = False
@@ -120,7 +136,7 @@ class GroupCommit:
         """The sequence number that the next row gets."""
         return self._next_sequence
 
-    def submit(self, statement: str, rows: Sequence[Row], *, numbered: bool) -> Ticket:
+    def submit(self, statement: str, rows: Sequence[Row], *, numbered: bool, awaited: bool = False) -> Ticket:
         """Queue rows of one statement, all in one transaction.
 
         Parameters
@@ -131,6 +147,8 @@ class GroupCommit:
             Values; when `numbered`, each gets its sequence number put before them.
         numbered
             Whether each row takes a sequence number; they are given here, in the order of the calls.
+        awaited
+            The caller waits for the ticket next, so that no other thread need be woken.
 
         Raises
         ------
@@ -144,18 +162,19 @@ class GroupCommit:
                 raise failed(self._failure)
             if self._closed:
                 raise errors.NotReady("logbook is closed")
-            if not self._waiting or len(self._waiting[-1].writes) >= MAX_GROUP_ROWS:
-                self._waiting.append(Group())
+            if not self._waiting or self._waiting[-1].n_rows >= MAX_GROUP_ROWS:
+                self._waiting.append(Group(self))
             group = self._waiting[-1]
             if not numbered:
-                group.writes.extend((statement, row) for row in rows)
+                group.add(statement, list(rows))
                 ticket = Ticket(0, group)
             else:
                 first = self._next_sequence
-                group.writes.extend((statement, (first + place, *row)) for place, row in enumerate(rows))
+                group.add(statement, [(first + place, *row) for place, row in enumerate(rows)])
                 self._next_sequence = first + len(rows)
                 ticket = Ticket(first, group)
-            self._changed.notify()
+            if not awaited:
+                self._changed.notify()
         return ticket
 
     def flush(self) -> None:
@@ -178,31 +197,63 @@ class GroupCommit:
             self._checkpoints.close()
         self._connection.close()
 
+    def bring_about(self, group: Group, timeout: float | None) -> None:
+        """Have a group settled: by this thread, if it may take as long as it does, else by the writer's."""
+        if timeout is not None:
+            with self._changed:
+                self._changed.notify()
+            return
+        # Groups are committed in their order: this one is among them, or with whom this waits for.
+        while not group.settled.is_set():
+            self._commit_next()
+
+    def rows(self, statement: str, parameters: Sequence[object]) -> list[tuple[Any, ...]] | None:
+        """Fetch rows by the writer's connection, which knows the newest pages; None while that is in use or fails."""
+        if not self._using.acquire(blocking=False):
+            return None
+        try:
+            return self._connection.execute(statement, parameters).fetchall()
+        except sqlite3.DatabaseError:
+            return None
+        finally:
+            self._using.release()
+
     def _write(self) -> None:
-        while (group := self._next_group()) is not None:
+        while self._await_group():
+            self._commit_next()
+
+    def _await_group(self) -> bool:
+        with self._changed:
+            while not self._waiting:
+                if self._closed or self._failure is not None:
+                    return False
+                self._changed.wait()
+            return True
+
+    def _commit_next(self) -> None:
+        with self._using:
+            with self._changed:
+                if not self._waiting:
+                    return
+                group = self._waiting.popleft()
             try:
                 _commit(self._connection, group.writes)
             except BaseException as cause:
                 self._fail(group, cause)
+                if not isinstance(cause, Exception):
+                    raise
                 return
-            n_rows = len(group.writes)
+            n_rows = group.n_rows
             group.settle()
             if self._checkpoints is not None:
                 self._checkpoints.committed(n_rows)
-
-    def _next_group(self) -> Group | None:
-        with self._changed:
-            while not self._waiting:
-                if self._closed:
-                    return None
-                self._changed.wait()
-            return self._waiting.popleft()
 
     def _fail(self, group: Group, cause: BaseException) -> None:
         with self._changed:
             self._failure = cause
             lost = [group, *self._waiting]
             self._waiting.clear()
+            self._changed.notify()
         for each in lost:
             each.settle(cause)
 
@@ -214,13 +265,16 @@ def failed(cause: BaseException) -> errors.Unavailable:
     return error
 
 
-def _commit(connection: sqlite3.Connection, writes: list[tuple[str, Row]]) -> None:
+def _commit(connection: sqlite3.Connection, writes: list[tuple[str, list[Row]]]) -> None:
+    statements = [each for statement, rows in writes for each in _statements(statement, rows)]
+    if len(statements) <= 1:  # a transaction by itself
+        for text, values in statements:
+            connection.execute(text, values)
+        return
     connection.execute("BEGIN IMMEDIATE")
     try:
-        for statement, group in groupby(writes, key=itemgetter(0)):
-            rows = [row for _, row in group]
-            for text, values in _statements(statement, rows):
-                connection.execute(text, values)
+        for text, values in statements:
+            connection.execute(text, values)
         connection.execute("COMMIT")
     except BaseException:
         # A full disk may have rolled back by itself already.
@@ -230,22 +284,22 @@ def _commit(connection: sqlite3.Connection, writes: list[tuple[str, Row]]) -> No
 
 
 def _statements(statement: str, rows: list[Row]) -> Iterator[tuple[str, Row]]:
-    """Yield the fewest statements, of few kinds, that write the rows.
+    """Yield the fewest statements that write the rows.
 
     SQLite's driver gives up the interpreter for each statement that it runs, and takes it back afterwards: with
     other threads at work that costs more than a row does.
     """
     one_by_one = not (statement.startswith("INSERT") and statement.endswith(")"))
-    done = 0
-    while done < len(rows):
-        left = len(rows) - done
-        n_rows = 1 if one_by_one else next(size for size in _ROWS_AT_ONCE if size <= left)
-        part = rows[done : done + n_rows]
-        yield _with_rows(statement, n_rows), part[0] if n_rows == 1 else tuple(v for row in part for v in row)
-        done += n_rows
+    step = 1 if one_by_one else _ROWS_AT_ONCE
+    for done in range(0, len(rows), step):
+        part = rows[done : done + step]
+        yield (
+            _with_rows(statement, len(part)),
+            part[0] if len(part) == 1 else tuple(v for row in part for v in row),
+        )
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=4 * _ROWS_AT_ONCE)
 def _with_rows(statement: str, n_rows: int) -> str:
     values = statement[statement.index("VALUES") + len("VALUES") :] if n_rows > 1 else ""
     return statement + f",{values}" * (n_rows - 1)

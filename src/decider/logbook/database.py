@@ -24,6 +24,8 @@ APPLICATION_ID = 0x44454349
 DATABASE_NAME = "log.sqlite"
 LOCK_NAME = "lock"
 BUSY_TIMEOUT_MS = 5_000
+_CACHED_STATEMENTS = 256
+"""Statements that insert rows come in as many kinds as there are rows in one."""
 MAX_WAL_PAGES = 20_000
 """Of 4 KiB: beyond it a commit copies them into the database itself; see :mod:`decider.logbook.checkpoint`."""
 MAX_SEQUENCE = 2**63 - 1
@@ -227,7 +229,9 @@ def checked_body(path: Path, what: str, crc: int, body: bytes) -> bytes:
 
 def _connect(path: Path) -> sqlite3.Connection:
     # Transactions are begun and ended by hand; a connection moves between threads but is in one at a time.
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(
+        path, isolation_level=None, check_same_thread=False, cached_statements=_CACHED_STATEMENTS
+    )
     connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
     return connection
 

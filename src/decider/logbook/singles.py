@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections import deque
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
@@ -19,10 +19,11 @@ from decider.logbook.schema import MAX_MICROS, RUN_ID_LENGTH, DecisionRecord, de
 
 _ADD = "INSERT INTO decisions (sequence, run_id, time_micros, crc, body) VALUES (?, ?, ?, ?, ?)"
 _FIND = "SELECT sequence, crc, body FROM decisions WHERE run_id = ?"
-# One statement for both questions, and for any number of ids.
+# One statement for both questions.
 _FIND_MANY = """
-SELECT run_id, sequence, crc, body FROM decisions WHERE run_id IN (SELECT value FROM json_each(?1))
-UNION ALL SELECT run_id, 0, 0, NULL FROM runs WHERE run_id IN (SELECT value FROM json_each(?1))"""
+SELECT run_id, sequence, crc, body FROM decisions WHERE run_id IN ({ids})
+UNION ALL SELECT run_id, 0, 0, NULL FROM runs WHERE run_id IN ({ids})"""
+_MOST_AT_ONCE = 256
 
 _BODY = msgspec.msgpack.Encoder()
 
@@ -86,15 +87,19 @@ class Singles:
         self.n_runs = 0
         """Bulk runs begun; whoever begins one holds `admission`."""
 
-    def find(self, run_ids: Sequence[str]) -> Found:
+    def find(self, run_ids: Sequence[str], commits: GroupCommit | None) -> Found:
         """Look for decisions that are queued or stored, and for runs of these names."""
         # The count first, then what is at hand: what is appended meanwhile is then looked for again.
         n_appended, n_runs = self._n_appended, self.n_runs
         known = {run_id: at_hand for run_id in run_ids if (at_hand := self._recent.get(run_id)) is not None}
         rest = [run_id for run_id in run_ids if run_id not in known]
         runs = set()
-        if rest:
-            for run_id, *row in self._readers.rows(_FIND_MANY, (json.dumps(rest),)):
+        for first in range(0, len(rest), _MOST_AT_ONCE):
+            some = rest[first : first + _MOST_AT_ONCE]
+            statement, n_ids = _find_many(len(some))
+            ids = (*some, *some[-1:] * (n_ids - len(some)))
+            rows = None if commits is None else commits.rows(statement, ids)
+            for run_id, *row in self._readers.rows(statement, ids) if rows is None else rows:
                 if row[2] is None:
                     runs.add(run_id)
                 else:
@@ -102,13 +107,17 @@ class Singles:
         return Found(known, frozenset(runs), n_appended, n_runs)
 
     def append(
-        self, commits: GroupCommit, records: Sequence[DecisionRecord], found: Found | None
+        self,
+        commits: GroupCommit,
+        records: Sequence[DecisionRecord],
+        found: Found | None,
+        awaited: bool = False,
     ) -> list[Appended | errors.Conflict]:
         """Queue decisions; the caller holds `admission`. See :meth:`Logbook.append_decisions`."""
         run_ids = [record.decision_id[:RUN_ID_LENGTH] for record in records]
         # What was appended since is at hand, unless it was much, or a run was begun.
         if found is None or self._n_appended - found.n_appended > RECENT or self.n_runs != found.n_runs:
-            found = self.find(run_ids)
+            found = self.find(run_ids, commits)
         bodies: dict[str, tuple[DecisionRecord, bytes]] = {}
         for run_id, record in zip(run_ids, records, strict=True):
             if not (run_id in self._recent or run_id in found.known or run_id in found.runs):
@@ -118,7 +127,7 @@ class Singles:
             for run_id, (record, body) in bodies.items()
         ]
         if rows:
-            first = commits.submit(_ADD, rows, numbered=True)
+            first = commits.submit(_ADD, rows, numbered=True, awaited=awaited)
             for place, (run_id, (record, _)) in enumerate(bodies.items()):
                 self._recent[run_id] = Appended(record, first.following(place), True)
             self._oldest.extend(bodies)
@@ -137,7 +146,7 @@ class Singles:
             return errors.Conflict("request_id", record.request_id, "was used before by a bulk run")
         if known.record.request_digest != record.request_digest:
             return errors.Conflict("request_id", record.request_id)
-        return known._replace(is_new=is_new and known.record is record)
+        return Appended(known.record, known.ticket, is_new and known.record is record)
 
     def known(self, run_id: str) -> Appended | None:
         """Return a decision that is queued or stored."""
@@ -172,6 +181,13 @@ class Singles:
             if not self._recent[self._oldest[0]].ticket.durable:
                 return
             del self._recent[self._oldest.popleft()]
+
+
+@lru_cache
+def _find_many(n_ids: int) -> tuple[str, int]:
+    """A statement that looks for so many ids, and how many it takes: a power of two, so that there are few kinds."""
+    n_ids = 1 << (n_ids - 1).bit_length()
+    return _FIND_MANY.format(ids=", ".join(f"?{place + 1}" for place in range(n_ids))), n_ids
 
 
 def check_single(record: DecisionRecord) -> None:

@@ -146,7 +146,7 @@ class Logbook:
         return appended
 
     def append_decisions(
-        self, records: Sequence[DecisionRecord], found: Found | None = None
+        self, records: Sequence[DecisionRecord], found: Found | None = None, *, awaited: bool = False
     ) -> list[Appended | errors.Conflict]:
         """Queue decisions as :meth:`append_decision` does, all in one transaction.
 
@@ -156,6 +156,8 @@ class Logbook:
             One each for different members.
         found
             From :meth:`find_requests` for these requests: spares looking for them again.
+        awaited
+            The caller waits for a ticket of theirs next. They are committed then, and with whatever else is.
 
         Returns
         -------
@@ -170,7 +172,7 @@ class Logbook:
             check_single(record)
         commits = self._writer()
         with self._singles.admission:
-            return self._singles.append(commits, records, found)
+            return self._singles.append(commits, records, found, awaited)
 
     def find_requests(self, run_ids: Sequence[str]) -> Found:
         """Look for the decisions that answered requests, also those that are not durable yet.
@@ -180,7 +182,7 @@ class Logbook:
         run_ids
             :func:`run_id_of` each request id.
         """
-        return self._singles.find(run_ids)
+        return self._singles.find(run_ids, self._commits)
 
     def find_request(self, request_id: str) -> DecisionRecord | None:
         """Return the decision that answered a request, once it is durable; None if there is none.
