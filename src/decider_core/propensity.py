@@ -9,7 +9,7 @@ import numpy as np
 
 from decider_core.admission import charge_of, rate_of
 from decider_core.caps import Terms, check_terms
-from decider_core.compile import F32, F64, I64, U8, inline, kernel
+from decider_core.compile import F32, F64, I16, I32, I64, U8, inline, kernel
 from decider_core.contracts import check_array, check_finite
 from decider_core.replay import replayed_hits as replayed_hits
 from decider_core.values import check_posterior
@@ -45,6 +45,55 @@ def of_strata(stratum: U8, explore: int, exploit: int, drawn: F64, exploited: fl
     propensity = np.empty(stratum.size)
     _of_strata(stratum, np.uint8(explore), np.uint8(exploit), drawn, float(exploited), propensity)
     return propensity
+
+
+def of_messages(
+    sets: I16,
+    propensity: F64,
+    stratum: U8,
+    holdout: int,
+    replayed: int | None,
+    held: I32 | None,
+    n_draws: int,
+) -> F64:
+    """Return the propensity of each message of a set, f64[max_messages, n_members]: the set's, or a share of replays.
+
+    Parameters
+    ----------
+    sets : i16[max_messages, n_members]
+        Candidates, -1 in empty places.
+    propensity : f64[n_members]
+        Of the set; NaN where it is not known.
+    stratum : u8[n_members]
+    holdout, replayed
+        Codes of strata: of those who get nothing, and of those whose messages were counted in replays, if any.
+    held : i32[max_messages, n_members], optional
+        Replays whose set held the message.
+    n_draws
+        How many there were; the draw that was made counts as one more.
+
+    Returns
+    -------
+    NaN in empty places, in the holdout, where the set's is, and where it would take replays and there were none.
+
+    Raises
+    ------
+    ContractError
+        If an argument has another dtype or shape.
+    """
+    sets = check_array("sets", sets, np.int16, (None, None))
+    propensity = check_array("propensity", propensity, np.float64, (sets.shape[1],))
+    stratum = check_array("stratum", stratum, np.uint8, propensity.shape)
+    counted = _NONE_HELD if held is None else check_array("held", held, np.int32, sets.shape)
+    inclusion = np.empty(sets.shape)
+    _of_messages(
+        sets, propensity, stratum, holdout, -1 if replayed is None else replayed, counted, n_draws, inclusion
+    )
+    return inclusion
+
+
+_NONE_HELD = np.empty((0, 0), np.int32)
+_NONE_HELD.flags.writeable = False
 
 
 def single_choice(mean: F32, sd: F32, reason: U8, cost: F32, price: F32) -> F64:
@@ -100,6 +149,27 @@ def _of_strata(
     for r in range(stratum.size):
         other = exploited if stratum[r] == exploit else 1.0
         propensity[r] = drawn[r] if stratum[r] == explore else other
+
+
+@kernel
+def _of_messages(
+    sets: I16,
+    propensity: F64,
+    stratum: U8,
+    holdout: int,
+    replayed: int,
+    held: I32,
+    n_draws: int,
+    inclusion: F64,
+) -> None:
+    for place in range(len(sets)):
+        for r in range(propensity.size):
+            chance = propensity[r]
+            if sets[place, r] < 0 or np.isnan(chance) or stratum[r] == holdout:
+                chance = np.nan
+            elif stratum[r] == replayed:
+                chance = (np.float64(held[place, r]) + 1.0) / (n_draws + 1.0) if held.size > 0 else np.nan
+            inclusion[place, r] = chance
 
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(_N_NODES)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from decider_core.compile import I16, I64, U8, kernel
+from decider_core.compile import I16, I32, I64, U8, kernel
 from decider_core.contracts import check_array, check_range
 
 
@@ -28,6 +28,27 @@ def stretch_of(rows: I64) -> slice | I64:
         return rows
     first = int(rows[0])
     return slice(first, first + rows.size)
+
+
+def find_rows(sorted_keys: I64, sorted_rows: I32, wanted: I64) -> I64:
+    """Return the row of each key, i64[n], -1 for one that is not there.
+
+    Parameters
+    ----------
+    sorted_keys : i64[n_keys]
+        Rising.
+    sorted_rows : i32[n_keys]
+        Their rows.
+    wanted : i64[n]
+
+    Raises
+    ------
+    ContractError
+        If an argument has another dtype or shape.
+    """
+    sorted_keys = check_array("sorted_keys", sorted_keys, np.int64, (None,))
+    sorted_rows = check_array("sorted_rows", sorted_rows, np.int32, sorted_keys.shape)
+    return _find_rows(sorted_keys, sorted_rows, check_array("wanted", wanted, np.int64, (None,)))
 
 
 def codes_among(codes: I16, n_codes: int) -> list[int]:
@@ -69,6 +90,22 @@ def translate(codes: I16, table: I16) -> I16:
     if not _translate(codes, table, out):
         check_range("codes", codes, 0, table.size - 1)
     return out
+
+
+@kernel
+def _find_rows(sorted_keys: I64, sorted_rows: I32, wanted: I64) -> I64:
+    rows = np.empty(wanted.size, np.int64)
+    for i in range(wanted.size):
+        first, past = 0, sorted_keys.size
+        while first < past:
+            middle = (first + past) // 2
+            if sorted_keys[middle] < wanted[i]:
+                first = middle + 1
+            else:
+                past = middle
+        is_there = first < sorted_keys.size and sorted_keys[first] == wanted[i]
+        rows[i] = sorted_rows[first] if is_there else -1
+    return rows
 
 
 @kernel

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from decider.catalog import Catalog
 from decider.logbook.schema import HistoryEntry, SentSets
-from decider.members import OPT_OUT, LiveHistory, Snapshot
+from decider.members import OPT_OUT, CodeTables, LiveHistory, LiveView, Snapshot
 from decider_core.history import LiveSends
 from decider_core.sends import mark_later
 
@@ -66,6 +66,7 @@ class Exposure:
         self.reserving: threading.RLock = self._history.lock
         self._since_micros = since_micros
         self._sequence = 0
+        self._sends: tuple[LiveView, CodeTables, LiveSends] | None = None
         self._codes: tuple[Catalog | None, NDArray[np.int32]] = None, np.empty(0, np.int32)
         self.add_entries(entries, last_sequence)
 
@@ -93,7 +94,11 @@ class Exposure:
     def sends(self, catalog: Catalog) -> LiveSends:
         """Give all of the history, with the codes of `catalog`."""
         with self.reserving:
-            return LiveSends(*self._history.view(), *self._history.code_tables(catalog))
+            view, tables = self._history.view(), self._history.code_tables(catalog)
+            known = self._sends
+            if known is None or known[0] is not view or known[1] is not tables:
+                known = self._sends = view, tables, LiveSends(*view, *tables)
+            return known[2]
 
     def changed(self, rows: NDArray[np.int64], seen: Seen) -> NDArray[np.int64]:
         """Places in `rows` whose member was sent something since `seen`. Call under `reserving`."""
@@ -115,7 +120,7 @@ class Exposure:
             Decision time and log entry: one for all, or int64 [n], sequences rising.
         """
         self._history.extend_sets(rows, sets, self._codes_of(catalog), time_micros, sequence)
-        self._sequence = sequence if isinstance(sequence, int) else int(np.max(sequence))
+        self._sequence = sequence if isinstance(sequence, int) else int(sequence[-1])
 
     def _codes_of(self, catalog: Catalog) -> NDArray[np.int32]:
         """The history's code of each candidate."""
@@ -180,8 +185,8 @@ def rehearse() -> None:
     """Enter and look up a set and an opt-out in a history that is thrown away: no decision waits for a compiler."""
     history, rows = LiveHistory(1), np.zeros(1_000, np.int64)  # of a few NumPy looks them up
     codes = np.array([history.code("message", "type", "topic", "channel")], np.int32)
-    for n in (1, 2):  # together they are entered by another kernel
-        history.extend_sets(np.zeros(n, np.int64), np.zeros((1, n), np.int16), codes, 0, 0)
+    for when in (0, np.zeros(rows.size, np.int64)):  # of one occasion they are entered by another kernel
+        history.extend_sets(rows, np.zeros((1, rows.size), np.int16), codes, when, when)
     history.append(0, 0, 0, OPT_OUT, 1)
     view = history.view()
     history.changed(rows, history.heads(rows))

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decider.decision.charged import caps_of
-from decider.decision.propensities import replayed_propensity
 from decider.decision.stages import Decided, Question
 from decider_core.explore import EXPLOIT, HOLDOUT, explore_propensity
+from decider_core.propensity import of_messages
 
 MAX_SETS = 5_000
 """Explore sets enumerated at most; beyond it the propensity of single messages is left out."""
@@ -37,14 +37,14 @@ def inclusion_propensities(question: Question, decided: Decided) -> NDArray[np.f
         has none, and where there are more than `MAX_SETS` explore sets to add up.
     """
     policy, stratum = question.bound.policy, decided.explored.stratum
+    by_replay = policy.kind == "thompson" and question.bound.max_messages > 1
+    inclusion = of_messages(
+        decided.sets, decided.propensity, stratum, HOLDOUT, EXPLOIT if by_replay else None, decided.held,
+        policy.propensity_draws,
+    )  # fmt: skip
+    if not decided.explored.n_drawn and policy.kind != "epsilon_greedy":
+        return inclusion
     filled = (decided.sets >= 0) & ~np.isnan(decided.propensity) & (stratum != HOLDOUT)
-    inclusion = np.where(filled, decided.propensity, np.nan)
-    if policy.kind == "thompson" and question.bound.max_messages > 1:
-        by_replay = filled & (stratum == EXPLOIT)
-        share: NDArray[np.float64] | float = np.nan
-        if decided.held is not None:
-            share = replayed_propensity(decided.held, policy.propensity_draws)
-        inclusion = np.where(by_replay, share, inclusion)
     by_chance = stratum != EXPLOIT if policy.kind != "epsilon_greedy" else np.True_
     for lane in np.flatnonzero(filled.any(axis=0) & by_chance).tolist():
         places = np.flatnonzero(filled[:, lane])

@@ -88,30 +88,21 @@ def set_entries(
     catalog: Catalog, decided: Decided, inclusion: NDArray[np.float64] | None = None
 ) -> list[list[SetEntry]]:
     """The message sets of a chunk, in order."""
-    # An empty place has index -1 and takes the last candidate's numbers, which nobody reads.
-    indices, lanes = decided.sets, np.arange(decided.sets.shape[1])
-    means, sds, gains = (
-        array.T.tolist()
-        for array in (
-            decided.estimated.mean[indices, lanes],
-            decided.estimated.sd[indices, lanes],
-            decided.gains,
-        )
-    )
-    chances = None if inclusion is None else inclusion.T.tolist()
+    # One number at a time: most places are empty.
+    mean, sd, gain = decided.estimated.mean.item, decided.estimated.sd.item, decided.gains.item
     candidates = catalog.candidates
     sets: list[list[SetEntry]] = []
     for lane, chosen in enumerate(decided.sets.T.tolist()):
         entries = []
         for place, k in enumerate(chosen):
             if k >= 0:
-                candidate, chance = candidates[k], None if chances is None else chances[lane][place]
+                candidate, chance = candidates[k], None if inclusion is None else inclusion.item(place, lane)
                 entries.append(
                     SetEntry(
                         candidate=candidate.id,
-                        mean=means[lane][place],
-                        sd=sds[lane][place],
-                        gain=gains[lane][place],
+                        mean=mean(k, lane),
+                        sd=sd(k, lane),
+                        gain=gain(place, lane),
                         propensity=chance if chance == chance else None,  # only NaN differs from itself
                         type=candidate.type,
                         topic=candidate.topic,

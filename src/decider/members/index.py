@@ -10,6 +10,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from decider_core.rows import find_rows
+
 Array = npt.NDArray[Any]
 SameId = Callable[[Array, Array], Array]
 """(places of wanted ids, rows of members) -> bool: is it the same id?"""
@@ -57,8 +59,7 @@ def lookup(sorted_keys: Array, sorted_rows: Array, wanted: Array, same_id: SameI
     if n_keys == 0 or len(wanted) == 0:
         return rows
     if same_id is None and len(wanted) < _SORT_FROM:  # what each decision asks: as few steps as will do
-        places = np.minimum(sorted_keys.searchsorted(wanted), n_keys - 1)
-        return np.where(sorted_keys[places] == wanted, sorted_rows[places], np.int64(-1))
+        return find_rows(sorted_keys, sorted_rows, wanted)
     open_ = np.argsort(wanted) if len(wanted) >= _SORT_FROM else np.arange(len(wanted))
     keys = wanted[open_]
     places = np.searchsorted(sorted_keys, keys)

@@ -20,6 +20,8 @@ Array = npt.NDArray[Any]
 
 _FEW: Final = 256
 """Up to so many members NumPy takes less time than a kernel takes to be called."""
+_A_HANDFUL: Final = 64
+"""Of so many members at most, messages are entered one by one in less time than a kernel and its checks take."""
 _MAX_ENTRIES: Final = 2**31 - 1
 """Links are int32."""
 
@@ -74,7 +76,7 @@ class LiveHistory:
         self._vocabulary: list[SendName] = []
         nothing = np.zeros(0, np.int32)
         self._tables: tuple[Translates | None, int, CodeTables] = (None, 0, (nothing, nothing, nothing))
-        self._view = LiveView(
+        view = LiveView(
             head=np.full(n_members, -1, np.int32),
             next=np.zeros(capacity, np.int32),
             code=np.zeros(capacity, np.int32),
@@ -84,6 +86,7 @@ class LiveHistory:
             time_micros=np.zeros(capacity, np.int64),
             sequence=np.zeros(capacity, np.int64),
         )
+        self._view, self._shown = view, _read_only(view)
 
     @property
     def lock(self) -> threading.RLock:
@@ -204,6 +207,10 @@ class LiveHistory:
             for each in (time_micros, sequence)
         )
         with self._lock:
+            if sequences.size == len(rows) <= _A_HANDFUL and self._extend_few(
+                rows, sets, codes, times, sequences
+            ):
+                return
             self._reserve(self._n_entries + count_messages(sets), self._n_occasions + sequences.size)
             first = self._n_entries, self._n_occasions
             self._n_entries, self._n_occasions = append_sets(
@@ -213,8 +220,8 @@ class LiveHistory:
                 self._last_sequence = max(self._last_sequence, int(sequences.max()))
 
     def view(self) -> LiveView:
-        """Give the lists for reading, without a copy; arrays are read-only."""
-        return LiveView(*map(_read_only, self._view))
+        """Give the lists for reading, without a copy; arrays are read-only, and the same until they have grown."""
+        return self._shown
 
     def heads(self, rows: Array) -> Array:
         """Give the newest entry of members, int32[n], -1 for none: the same later means nothing was added."""
@@ -244,6 +251,35 @@ class LiveHistory:
                 self._tables = (catalog, len(self._vocabulary), tables)
             return tables
 
+    def _extend_few(self, rows: Array, sets: Array, codes: Array, times: Array, sequences: Array) -> bool:
+        """As :meth:`extend_sets`, each member an occasion; False, and nothing added, where something is wrong."""
+        if rows.dtype != np.int64 or sets.dtype != np.int16 or codes.dtype != np.int32 or sets.ndim != 2:
+            return False
+        n_rows, n_candidates, n_messages, sent = len(self._view.head), len(codes), 0, []
+        given = zip(rows.tolist(), sets.T.tolist(), times.tolist(), sequences.tolist(), strict=True)
+        for row, chosen, time_micros, sequence in given:
+            chosen = [k for k in chosen if k >= 0]
+            if not 0 <= row < n_rows or any(k >= n_candidates for k in chosen):
+                return False
+            if chosen:
+                sent.append((row, chosen, time_micros, sequence))
+                n_messages += len(chosen)
+        self._reserve(self._n_entries + n_messages, self._n_occasions + len(sent))
+        view, entry, occasion = self._view, self._n_entries, self._n_occasions
+        for row, chosen, time_micros, sequence in sent:
+            view.time_micros[occasion], view.sequence[occasion] = time_micros, sequence
+            for k in chosen:
+                view.code[entry], view.kind[entry], view.occasion[entry] = codes[k], SEND, occasion
+                # The head last: whoever follows it meanwhile finds a whole entry.
+                view.next[entry] = view.head[row]
+                view.head[row] = entry
+                entry += 1
+            occasion += 1
+        self._n_entries, self._n_occasions = entry, occasion
+        if sequences.size:
+            self._last_sequence = max(self._last_sequence, int(sequences.max()))
+        return True
+
     def _check(self, rows: Array, time_micros: Array, code: Array, kind: Array, sequence: Array) -> None:
         given = {"rows": rows, "time_micros": time_micros, "code": code, "kind": kind, "sequence": sequence}
         for name, values in given.items():
@@ -270,11 +306,12 @@ class LiveHistory:
         if n_entries <= len(old.next) and n_occasions <= len(old.sequence):
             return
         entries, occasions = _doubled(len(old.next), n_entries), _doubled(len(old.sequence), n_occasions)
-        self._view = LiveView(
+        view = LiveView(
             old.head.copy(),
             *(_grown(values, entries) for values in old[1:5]),
             *(_grown(values, occasions) for values in old[5:]),
         )
+        self._view, self._shown = view, _read_only(view)
 
 
 def _doubled(capacity: int, needed: int) -> int:
@@ -289,7 +326,8 @@ def _grown(values: Array, capacity: int) -> Array:
     return out
 
 
-def _read_only(values: Array) -> Array:
-    out = values[:]
-    out.flags.writeable = False
-    return out
+def _read_only(view: LiveView) -> LiveView:
+    shown = LiveView(*(values[:] for values in view))
+    for values in shown:
+        values.flags.writeable = False
+    return shown
