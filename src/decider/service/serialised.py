@@ -1,4 +1,4 @@
-"""The answer of Decide in bytes, most of which many answers have in common and are serialised once.
+"""Answers in bytes: of Decide, most of which many have in common and are serialised once; of a batch, in columns.
 
 Protobuf's fields may stand in any order, and a message is the concatenation of its parts: so the bytes of what many
 decisions share (versions, names, the price) are kept, and what is a decision's own is put behind them.
@@ -10,7 +10,7 @@ from functools import lru_cache
 from struct import Struct
 from typing import Any
 
-from decider.decision.result import Decision
+from decider.decision.result import Decision, ResultChunk
 from decider.logbook.schema import DecisionRecord, SetEntry
 from decider.service.answers import (
     KIND_VALUES,
@@ -20,7 +20,7 @@ from decider.service.answers import (
     member_id_message,
     time_message,
 )
-from decider.v1 import decision_pb2, decision_service_pb2
+from decider.v1 import decision_pb2, decision_service_pb2, run_pb2
 
 MAX_KEPT = 4_096
 """Parts that are kept, of each kind."""
@@ -42,6 +42,16 @@ def decide_response(decision: Decision, dry_run: bool) -> bytes:
         parts += _chosen(entry)
     body = b"".join(parts)
     return _DECISION + _varint(len(body)) + body
+
+
+def columns_response(chunk: ResultChunk, arrow_ipc: bytes | memoryview) -> bytes:
+    """An answer of BatchDecide in columns; its table is copied once."""
+    message = run_pb2.ResultColumns(
+        member_count=chunk.n_members, first_ordinal=chunk.first_ordinal, resume_token=chunk.resume_token
+    )
+    rest: bytes = message.SerializeToString()
+    table = _ARROW_IPC + _varint(len(arrow_ipc))
+    return b"".join((_COLUMNS, _varint(len(table) + len(arrow_ipc) + len(rest)), rest, table, arrow_ipc))
 
 
 @lru_cache(MAX_KEPT)
@@ -127,6 +137,8 @@ def _tag(message: Any, field: str, wire_type: int) -> int:
 _BYTES = [bytes((number,)) for number in range(128)]
 _FIXED_64, _LENGTH = 1, 2  # wire types: 8 bytes, or a length and so many bytes
 _DECISION = _varint(_tag(decision_service_pb2.DecideResponse, "decision", _LENGTH))
+_COLUMNS = _varint(_tag(decision_service_pb2.BatchDecideResponse, "columns", _LENGTH))
+_ARROW_IPC = _varint(_tag(run_pb2.ResultColumns, "arrow_ipc", _LENGTH))
 _MESSAGES = _varint(_tag(decision_pb2.Decision, "messages", _LENGTH))
 _MEAN, _SD, _GAIN, _CHANCE = (
     _tag(decision_pb2.ChosenMessage, field, _FIXED_64)
