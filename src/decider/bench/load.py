@@ -207,12 +207,18 @@ def main(arguments: list[str]) -> None:
 
 
 def _read_requests(path: Path, first: int) -> Iterator[bytes]:
-    data, at, place = path.read_bytes(), 0, 0
+    # Those before the first are passed over here, and not while the first calls are due.
+    data, at = path.read_bytes(), 0
+    for _ in range(first):
+        at += 4 + struct.unpack_from("<I", data, at)[0]
+    return _requests_from(data, at)
+
+
+def _requests_from(data: bytes, at: int) -> Iterator[bytes]:
     while at < len(data):
         (size,) = struct.unpack_from("<I", data, at)
-        if place >= first:
-            yield data[at + 4 : at + 4 + size]
-        at, place = at + 4 + size, place + 1
+        yield data[at + 4 : at + 4 + size]
+        at += 4 + size
     raise RuntimeError("more calls were made than there are requests")
 
 
