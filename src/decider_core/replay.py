@@ -13,6 +13,7 @@ from decider_core.draws import fill_normals
 from decider_core.lanes import assemble_lanes, new_lanes, set_terms
 from decider_core.splitmix import member_state
 from decider_core.values import check_posterior
+from decider_core.vectors import VECTOR
 
 
 def replayed_hits(
@@ -113,6 +114,7 @@ def _replayed_hits(
     lanes = new_lanes(n_candidates, n_channels, n_topics)
     level = set_terms(terms, lanes)
     states = np.empty(LANES, np.uint64)
+    there, n_common = np.empty(LANES, np.int16), np.empty(LANES, np.int16)
     drawn = np.empty((len(sets), LANES), np.int16)
     gains = np.empty((len(sets), LANES), np.float32)
     for r in range(n_members):
@@ -127,9 +129,13 @@ def _replayed_hits(
             n_lanes = min(LANES, streams.size - first)
             for i in range(n_lanes):
                 states[i] = member_state(streams[first + i], member_keys[r])
+            # Whole vectors of draws; what stands in the lanes beyond is worked on, and read by nobody.
+            n_filled = min(LANES, (n_lanes + VECTOR - 1) // VECTOR * VECTOR)
             for k in range(n_candidates):
                 if reason[k, r] == 0:
-                    _draw(mean[k, r], sd[k, r], candidate_keys[k], states, lanes.free[k])
+                    _draw(
+                        mean[k, r], sd[k, r], candidate_keys[k], states[:n_filled], lanes.free[k, :n_filled]
+                    )
                 else:
                     lanes.free[k] = np.float32(-np.inf)
             lanes.room[:] = caps.room_member[r]
@@ -138,10 +144,15 @@ def _replayed_hits(
             for t in range(n_topics):
                 lanes.room_topic[t] = caps.room_topic[t, r]
             assemble_lanes(lanes, tight, themed, level, terms, caps, drawn[:, :n_lanes], gains[:, :n_lanes])
-            for i in range(n_lanes):
-                hits[r] += _same_set(sets, r, drawn, i)
-                for place in range(len(held)):
-                    held[place, r] += _holds(drawn, i, sets[place, r])
+            n_sent = 0
+            n_common[:n_lanes] = 0
+            for place in range(len(sets)):
+                if sets[place, r] >= 0:
+                    n_sent += 1
+                    n = _count_those_with(sets[place, r], drawn[:, :n_lanes], there, n_common)
+                    if len(held) > 0:
+                        held[place, r] += n
+            hits[r] += _count_equal(n_sent, drawn[:, :n_lanes], there, n_common)
 
 
 @inline
@@ -159,23 +170,43 @@ def _draw(mean: np.float32, sd: np.float32, candidate_key: np.uint64, states: U6
         values[i] = fma(sd, values[i], mean)
 
 
-@inline
-def _holds(drawn: I16, i: int, candidate: int) -> bool:
-    n_found = 0
+# Neither set holds a candidate twice: of equal size, they are equal if all of one are in the other. One place of
+# the drawn sets at a time, so that each loop is over vectors.
+
+
+@kernel
+def _count_those_with(candidate: int, drawn: I16, there: I16, n_common: I16) -> int:
+    # How many drawn sets hold the candidate; they have one more in common.
+    k, n = np.int16(candidate), 0
+    for i in range(drawn.shape[1]):
+        there[i] = 0
     for place in range(len(drawn)):
-        n_found += (candidate >= 0) & (drawn[place, i] == candidate)
-    return n_found > 0
+        _add_equal(drawn[place], k, there)
+    for i in range(drawn.shape[1]):
+        n_common[i] += there[i]
+        n += there[i]
+    return n
+
+
+@kernel
+def _count_equal(n_sent: int, drawn: I16, n_drawn: I16, n_common: I16) -> int:
+    n = 0
+    for i in range(drawn.shape[1]):
+        n_drawn[i] = 0
+    for place in range(len(drawn)):
+        _add_filled(drawn[place], n_drawn)
+    for i in range(drawn.shape[1]):
+        n += (n_drawn[i] == n_sent) & (n_common[i] == n_sent)
+    return n
 
 
 @inline
-def _same_set(sets: I16, r: int, drawn: I16, i: int) -> bool:
-    # Neither holds a candidate twice: of equal size, they are equal if all of one are in the other.
-    n_sent = 0
-    n_drawn = 0
-    n_common = 0
-    for place in range(len(sets)):
-        n_sent += sets[place, r] >= 0
-        n_drawn += drawn[place, i] >= 0
-        for other in range(len(sets)):
-            n_common += (sets[place, r] >= 0) & (sets[place, r] == drawn[other, i])
-    return (n_sent == n_drawn) & (n_common == n_sent)
+def _add_equal(row: I16, k: np.int16, count: I16) -> None:
+    for i in range(row.size):
+        count[i] += np.int16(row[i] == k)
+
+
+@inline
+def _add_filled(row: I16, count: I16) -> None:
+    for i in range(row.size):
+        count[i] += np.int16(row[i] >= 0)
