@@ -23,7 +23,7 @@ from decider_core.history import _apply_history
 from decider_core.history_rules import LONGEST_SECONDS
 from decider_core.microkernel import LANES
 from decider_core.permit import _permit
-from decider_core.propensity import _of_strata
+from decider_core.propensity import _of_messages, _of_strata
 from decider_core.race import _explore_sets
 from decider_core.random import _tie_keys
 from decider_core.replay import _replayed_hits
@@ -74,6 +74,8 @@ class Few(NamedTuple):
     """i32[n]"""
     held: I32
     """i32[M, n]: counted where a set holds something and is replayed, else 0."""
+    of_messages: F64
+    """f64[M, n]: the propensity of each message; see :func:`decider_core.propensity.of_messages`."""
 
 
 def decide_few(
@@ -185,6 +187,11 @@ def _decide_few(
         )
         if usual and rule.kind == values.THOMPSON:
             _tell_chances(keys, ties, caps, standing, moment, few)
+        by_replay = EXPLOIT if rule.kind == values.THOMPSON else -1
+        held = few.held if rule.n_draws > 0 else np.empty((0, 0), np.int32)
+        _of_messages(
+            few.sets, few.propensity, few.stratum, HOLDOUT, by_replay, held, rule.n_draws, few.of_messages
+        )
     return Few(
         usual,
         few.reason,
@@ -206,6 +213,7 @@ def _decide_few(
         few.propensity,
         few.hits,
         few.held,
+        few.of_messages,
     )
 
 
@@ -234,6 +242,7 @@ def _new_few(n: int, standing: Standing) -> Few:
         np.empty(n),
         np.full(n, np.int32(-1), np.int32),
         np.zeros(places, np.int32),
+        np.empty(places),
     )
 
 

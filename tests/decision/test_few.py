@@ -11,8 +11,9 @@ import pytest
 
 from decider.decision.check import channel_mask
 from decider.decision.few import MOST, decide_few
+from decider.decision.inclusion import inclusion_propensities
 from decider.decision.request import RunRequest
-from decider.decision.stages import Question
+from decider.decision.stages import Decided, Question
 from decider.decision.steps import decide, step_by_step
 from decider_core.contracts import ContractError
 from tests.decision.world import TIME, World
@@ -67,6 +68,13 @@ def assert_same(one: object, other: object, where: str = "decided") -> None:
         assert one == other, where
 
 
+def assert_same_decisions(asked: Question, few: Decided, steps: Decided) -> None:
+    """Also what single messages' chances are, which is part of the one and made of the other."""
+    assert_same(inclusion_propensities(asked, few), inclusion_propensities(asked, steps))
+    held = None if steps.held is None else few.held  # nobody exploits
+    assert_same(replace(few, held=held, of_messages=None), steps)
+
+
 @pytest.mark.parametrize("kind", ["thompson", "ucb", "greedy", "cautious"])
 def test_the_same_bits_as_step_by_step(world: World, history: object, kind: str) -> None:
     rng = np.random.default_rng(5)
@@ -79,9 +87,7 @@ def test_the_same_bits_as_step_by_step(world: World, history: object, kind: str)
         asked = replace(asked, times_micros=time + rng.integers(0, 1000, size))
         few, steps = decide_few(asked), step_by_step(asked)
         assert few is not None
-        if steps.held is None:  # nobody exploits
-            few = replace(few, held=None)
-        assert_same(few, steps)
+        assert_same_decisions(asked, few, steps)
         n_drawn += few.explored.n_drawn
         n_replayed += int((few.hits >= 0).sum())
         n_full += int((few.permitted.caps.room_channel == 0).sum())
@@ -106,7 +112,7 @@ def test_whatever_is_asked(world: World, history: object, changes: dict[str, obj
     asked = question(world, history, np.arange(50), **changes)
     few = decide_few(asked)
     assert few is not None
-    assert_same(few, step_by_step(asked))
+    assert_same_decisions(asked, few, step_by_step(asked))
 
 
 def test_policies_of_one_price_are_told_apart(world: World, history: object) -> None:
@@ -114,7 +120,7 @@ def test_policies_of_one_price_are_told_apart(world: World, history: object) -> 
         asked = question(world, history, np.arange(50), bound=with_policy(world, **changes))
         few = decide_few(asked)
         assert few is not None
-        assert_same(few, step_by_step(asked))
+        assert_same_decisions(asked, few, step_by_step(asked))
 
 
 def test_what_is_left_to_the_steps(world: World, history: object) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import msgspec
 import numpy as np
@@ -90,6 +91,8 @@ def _given(budget: Budget) -> str:
 
 def digest_of(request: MemberRequest | RunRequest, *, whole_snapshot: bool = False) -> str:
     """SHA-256 of the request's body: all that a decision depends on."""
+    if type(request) is MemberRequest and not (whole_snapshot or request.context or request.pair_features):
+        return hashlib.sha256(_plain_body(request)).hexdigest()
     body = msgspec.to_builtins(request) | {"whole_snapshot": whole_snapshot}
     for name in ("trace", "resume_token"):
         body.pop(name, None)
@@ -98,6 +101,26 @@ def digest_of(request: MemberRequest | RunRequest, *, whole_snapshot: bool = Fal
     if budgets:
         body["budgets"] = sorted(budgets, key=lambda budget: budget["channel"])
     return hashlib.sha256(msgspec.json.encode(body, order="deterministic")).hexdigest()
+
+
+_PLAIN_BODY = (
+    b'{"channels":%b,"context":{},"decision_time_micros":%b,"dry_run":%b,"epoch":%b,"member_id":%b,'
+    b'"pair_features":{},"policy":%b,"request_id":%b,"whole_snapshot":false}'
+)
+_json = msgspec.json.Encoder().encode
+
+
+def _plain_body(request: MemberRequest) -> bytes:
+    """What the body of a request without overrides is written as, in a third of the time."""
+    return _PLAIN_BODY % (
+        _json(request.channels),
+        _json(request.decision_time_micros),
+        _json(request.dry_run),
+        _json(request.epoch),
+        _json(request.member_id),
+        _json(request.policy),
+        _json(request.request_id),
+    )
 
 
 def channel_mask(catalog: Catalog, channels: tuple[str, ...] | None) -> NDArray[np.uint8]:
@@ -109,7 +132,7 @@ def channel_mask(catalog: Catalog, channels: tuple[str, ...] | None) -> NDArray[
         For a channel that the catalog does not have.
     """
     if channels is None:
-        return np.ones(len(catalog.channel_names), np.uint8)
+        return _all_channels(len(catalog.channel_names))
     rule = f"must be one of {', '.join(catalog.channel_names)}"
     unknown = [
         Violation(f"channels[{place}]", f"{rule}, got {name!r}")
@@ -119,6 +142,13 @@ def channel_mask(catalog: Catalog, channels: tuple[str, ...] | None) -> NDArray[
     if unknown:
         raise UnknownName(unknown)
     return np.array([name in channels for name in catalog.channel_names], np.uint8)
+
+
+@lru_cache
+def _all_channels(n_channels: int) -> NDArray[np.uint8]:
+    every = np.ones(n_channels, np.uint8)
+    every.flags.writeable = False
+    return every
 
 
 def row_of(snapshot: Snapshot, member_id: int | str, field: str = "member_id") -> int:
@@ -145,13 +175,16 @@ def rows_of(snapshot: Snapshot, member_ids: Sequence[int | str]) -> list[int]:
     """The members' rows, looked up all at once; -1 where :func:`row_of` says what is wrong with an id."""
     rows = [-1] * len(member_ids)
     if snapshot.id_type == "int64":
+        if all(type(one) is int and -(2**63) <= one < 2**63 for one in member_ids):
+            found: list[int] = snapshot.rows_of(np.array(member_ids, np.int64)).tolist()
+            return found
         numbers = {i: one for i, one in enumerate(member_ids) if type(one) is int and -(2**63) <= one < 2**63}
         places, ids = list(numbers), np.array(list(numbers.values()), np.int64)
-        found = snapshot.rows_of(ids)
+        places_rows = snapshot.rows_of(ids)
     else:
         texts = {i: one for i, one in enumerate(member_ids) if isinstance(one, str)}
         places = list(texts)
-        found = snapshot.rows_of(list(texts.values()))
-    for place, row in zip(places, found.tolist(), strict=True):
+        places_rows = snapshot.rows_of(list(texts.values()))
+    for place, row in zip(places, places_rows.tolist(), strict=True):
         rows[place] = row
     return rows

@@ -97,6 +97,7 @@ def decide_few(question: Question) -> Decided | None:
         found.propensity,
         found.hits,
         found.held if are_held else None,
+        found.of_messages if question.with_inclusion else None,
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from decider.decision.charged import caps_of
 from decider.decision.stages import Decided, Question
-from decider_core.explore import EXPLOIT, HOLDOUT, explore_propensity
+from decider_core.explore import EXPLOIT, EXPLORE, HOLDOUT, explore_propensity
 from decider_core.propensity import of_messages
 
 MAX_SETS = 5_000
@@ -37,26 +37,33 @@ def inclusion_propensities(question: Question, decided: Decided) -> NDArray[np.f
         has none, and where there are more than `MAX_SETS` explore sets to add up.
     """
     policy, stratum = question.bound.policy, decided.explored.stratum
-    by_replay = policy.kind == "thompson" and question.bound.max_messages > 1
-    inclusion = of_messages(
-        decided.sets, decided.propensity, stratum, HOLDOUT, EXPLOIT if by_replay else None, decided.held,
-        policy.propensity_draws,
-    )  # fmt: skip
-    if not decided.explored.n_drawn and policy.kind != "epsilon_greedy":
+    inclusion = decided.of_messages
+    if inclusion is None:
+        by_replay = policy.kind == "thompson" and question.bound.max_messages > 1
+        inclusion = of_messages(
+            decided.sets, decided.propensity, stratum, HOLDOUT, EXPLOIT if by_replay else None, decided.held,
+            policy.propensity_draws,
+        )  # fmt: skip
+    if policy.kind == "epsilon_greedy":
+        by_chance = stratum != HOLDOUT
+    elif decided.explored.n_drawn:
+        by_chance = stratum == EXPLORE
+    else:
         return inclusion
-    filled = (decided.sets >= 0) & ~np.isnan(decided.propensity) & (stratum != HOLDOUT)
-    by_chance = stratum != EXPLOIT if policy.kind != "epsilon_greedy" else np.True_
-    for lane in np.flatnonzero(filled.any(axis=0) & by_chance).tolist():
-        places = np.flatnonzero(filled[:, lane])
-        chosen = decided.sets[places, lane]
+    for lane in np.flatnonzero(by_chance).tolist():
+        chosen = decided.sets[:, lane].tolist()
+        places = [place for place, k in enumerate(chosen) if k >= 0]
+        if not places or np.isnan(decided.propensity[lane]):
+            continue
         chances = _explored(question, decided, lane)
         if chances is None:
             inclusion[:, lane] = np.nan
-        elif stratum[lane] != EXPLOIT:
-            inclusion[places, lane] = chances[chosen]
-        else:
-            greedy = np.isin(chosen, decided.greedy[:, lane])
-            inclusion[places, lane] = policy.epsilon * chances[chosen] + (1.0 - policy.epsilon) * greedy
+            continue
+        of_chosen = chances[[chosen[place] for place in places]]
+        if stratum[lane] == EXPLOIT:
+            greedy = np.isin(decided.sets[places, lane], decided.greedy[:, lane])
+            of_chosen = policy.epsilon * of_chosen + (1.0 - policy.epsilon) * greedy
+        inclusion[places, lane] = of_chosen
     return inclusion
 
 

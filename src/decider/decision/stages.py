@@ -175,3 +175,5 @@ class Decided:
     """[n] replays that gave the same set; -1 where the propensity is exact or deferred."""
     held: NDArray[np.int32] | None = None
     """[M, n] replays whose set held the message of each place, where `hits` counts; none when not asked for."""
+    of_messages: NDArray[np.float64] | None = None
+    """[M, n] propensity of each message, but for sets drawn at random; none where it is not known yet."""

@@ -171,9 +171,10 @@ class Together:
             with exposure.reserving:
                 if self._in_force() is not state:
                     return group
-                changed = frozenset(exposure.changed(rows, seen).tolist())
-                left = [group[lane] for lane in logged if lane in changed]
-                logged = [lane for lane in logged if lane not in changed]
+                changed = exposure.changed(rows, seen).tolist()
+                if changed:
+                    left = [group[lane] for lane in logged if lane in changed]
+                    logged = [lane for lane in logged if lane not in changed]
                 appended = self._log.append_decisions([records[lane] for lane in logged], found, awaited=True)
                 _enter(exposure, parts, rows, decided.sets, times, logged, appended)
             for lane, outcome in zip(logged, appended, strict=True):

@@ -54,12 +54,12 @@ def lookup(sorted_keys: Array, sorted_rows: Array, wanted: Array, same_id: SameI
     int64[len(wanted)]
         Row, or -1 for an unknown id.
     """
+    if same_id is None and len(wanted) < _SORT_FROM:  # what each decision asks: as few steps as will do
+        return find_rows(sorted_keys, sorted_rows, wanted)
     rows = np.full(len(wanted), -1, np.int64)
     n_keys = len(sorted_keys)
     if n_keys == 0 or len(wanted) == 0:
         return rows
-    if same_id is None and len(wanted) < _SORT_FROM:  # what each decision asks: as few steps as will do
-        return find_rows(sorted_keys, sorted_rows, wanted)
     open_ = np.argsort(wanted) if len(wanted) >= _SORT_FROM else np.arange(len(wanted))
     keys = wanted[open_]
     places = np.searchsorted(sorted_keys, keys)

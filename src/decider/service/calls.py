@@ -86,7 +86,7 @@ class _Call:
         self.method = method
         self._name = method.rpartition("/")[2]
         self._metrics = metrics
-        self._seconds = metrics.call_seconds.labels(self._name)
+        self._seconds = metrics.call_seconds.of(self._name)
         self._ok = metrics.calls.labels(self._name, "OK")
 
     def begin(self) -> float:

@@ -52,7 +52,7 @@ class Exchange:
 
     def __init__(self, engine: Engine, metrics: Metrics, path: Path) -> None:
         self._deciding, self._metrics = Deciding(engine, metrics), metrics
-        self._seconds = metrics.call_seconds.labels("Decide")
+        self._seconds = metrics.call_seconds.of("Decide")
         self._ok = metrics.calls.labels("Decide", "OK")
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(path))
@@ -131,8 +131,8 @@ class Exchange:
                 self._metrics.calls.labels("Decide", code_pb2.Code.Name(status.code)).inc()
                 told = (number, b"", status.SerializeToString())
             by_front.setdefault(front, []).append(told)
-            self._seconds.observe(seconds)
         self._ok.inc(n_good)
+        self._seconds.observe(seconds, len(asked))
         for front, some in by_front.items():
             front.send(some)
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import threading
+from bisect import bisect_left
 from collections import Counter as Counted
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from itertools import accumulate
 from wsgiref.simple_server import WSGIServer
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from decider.decision.result import Decision
 
@@ -25,10 +31,8 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.calls = Counter("decider_calls", "Finished calls.", ("method", "code"), registry=self.registry)
-        self.call_seconds = Histogram(
-            "decider_call_seconds", "Time from a parsed call to its last answer.", ("method",),
-            buckets=_SECONDS, registry=self.registry,
-        )  # fmt: skip
+        self.call_seconds = CallSeconds()
+        self.registry.register(self.call_seconds)
         self.n_in_flight = 0
         """Calls now under way; only the event loop changes it."""
         in_flight = Gauge("decider_calls_in_flight", "Calls now under way.", registry=self.registry)
@@ -65,6 +69,47 @@ class Metrics:
             self._stratum(stratum).inc(n)
         for channel, n in channels.items():
             self._channel(channel).inc(n)
+
+
+class CallSeconds(Collector):
+    """How long calls took, by method: a histogram that takes the calls of a group at once."""
+
+    def __init__(self) -> None:
+        self._methods: dict[str, MethodSeconds] = {}
+
+    def of(self, method: str) -> MethodSeconds:
+        """Those of one method; it is there from now on, at zero."""
+        return self._methods.setdefault(method, MethodSeconds())
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        """What the registry shows."""
+        family = HistogramMetricFamily(
+            "decider_call_seconds", "Time from a parsed call to its last answer.", labels=("method",)
+        )
+        for method, seconds in sorted(self._methods.items()):
+            family.add_metric((method,), *seconds.buckets())
+        yield family
+
+
+class MethodSeconds:
+    """How long the calls of a method took."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts = [0] * (len(_SECONDS) + 1)
+        self._sum = 0.0
+
+    def observe(self, seconds: float, n_calls: int = 1) -> None:
+        """So many calls took so long, each."""
+        with self._lock:
+            self._counts[bisect_left(_SECONDS, seconds)] += n_calls
+            self._sum += seconds * n_calls
+
+    def buckets(self) -> tuple[list[tuple[str, float]], float]:
+        """How many took at most so long, for each bound; and the sum."""
+        with self._lock:
+            counts, total = list(accumulate(self._counts)), self._sum
+        return list(zip(map(floatToGoString, (*_SECONDS, math.inf)), map(float, counts), strict=True)), total
 
 
 class MetricsPage:

@@ -1,4 +1,4 @@
-"""Answers in bytes: of Decide, most of which many have in common and are serialised once; of a batch, in columns.
+"""The answer of Decide in bytes, most of which many answers have in common and are serialised once.
 
 Protobuf's fields may stand in any order, and a message is the concatenation of its parts: so the bytes of what many
 decisions share (versions, names, the price) are kept, and what is a decision's own is put behind them.
@@ -10,17 +10,17 @@ from functools import lru_cache
 from struct import Struct
 from typing import Any
 
-from decider.decision.result import Decision, ResultChunk
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from decider.decision.result import Decision
 from decider.logbook.schema import DecisionRecord, SetEntry
 from decider.service.answers import (
     KIND_VALUES,
     STRATUM_VALUES,
     chosen_message,
     decision_message,
-    member_id_message,
-    time_message,
 )
-from decider.v1 import decision_pb2, decision_service_pb2, run_pb2
+from decider.v1 import decision_pb2, decision_service_pb2, member_pb2
 
 MAX_KEPT = 4_096
 """Parts that are kept, of each kind."""
@@ -42,16 +42,6 @@ def decide_response(decision: Decision, dry_run: bool) -> bytes:
         parts += _chosen(entry)
     body = b"".join(parts)
     return _DECISION + _varint(len(body)) + body
-
-
-def columns_response(chunk: ResultChunk, arrow_ipc: bytes | memoryview) -> bytes:
-    """An answer of BatchDecide in columns; its table is copied once."""
-    message = run_pb2.ResultColumns(
-        member_count=chunk.n_members, first_ordinal=chunk.first_ordinal, resume_token=chunk.resume_token
-    )
-    rest: bytes = message.SerializeToString()
-    table = _ARROW_IPC + _varint(len(arrow_ipc))
-    return b"".join((_COLUMNS, _varint(len(table) + len(arrow_ipc) + len(rest)), rest, table, arrow_ipc))
 
 
 @lru_cache(MAX_KEPT)
@@ -84,17 +74,25 @@ def _common(
 
 
 def _own(record: DecisionRecord, repeated: bool, dry_run: bool) -> bytes:
-    message = decision_pb2.Decision(
-        decision_id="" if dry_run else record.decision_id,
-        member_id=member_id_message(record.member_id),
-        propensity=record.propensity,
-        propensity_hits=record.propensity_hits,
-        decision_time=time_message(record.decision_time_micros),
-        already_decided=repeated,
-        history_sequence=record.history_sequence,
-    )
-    serialised: bytes = message.SerializeToString()
-    return serialised
+    """What is a decision's own, put down field by field: a third of the time that a message takes."""
+    member = record.member_id
+    if isinstance(member, int):
+        member_id = _NUMBER + _varint(member & _ALL_BITS)
+    else:
+        text = member.encode()
+        member_id = _TEXT + _varint(len(text)) + text
+    seconds, rest = divmod(record.decision_time_micros, 1_000_000)
+    time = _SECONDS + _varint(seconds) + _NANOS + _varint(rest * 1000)
+    own = [_MEMBER_ID, _varint(len(member_id)), member_id, _TIME, _varint(len(time)), time]
+    own += _HITS, _varint(record.propensity_hits), _SEQUENCE, _varint(record.history_sequence)
+    if not dry_run:
+        name = record.decision_id.encode()
+        own += _DECISION_ID, _varint(len(name)), name
+    if record.propensity is not None:
+        own += _PROPENSITY, _DOUBLE.pack(record.propensity)
+    if repeated:
+        own += _REPEATED, b"\1"
+    return b"".join(own)
 
 
 def _chosen(entry: SetEntry) -> tuple[bytes, bytes]:
@@ -135,15 +133,27 @@ def _tag(message: Any, field: str, wire_type: int) -> int:
 
 
 _BYTES = [bytes((number,)) for number in range(128)]
-_FIXED_64, _LENGTH = 1, 2  # wire types: 8 bytes, or a length and so many bytes
+_VARINT, _FIXED_64, _LENGTH = 0, 1, 2  # wire types: seven bits a byte; 8 bytes; a length and so many bytes
+_ALL_BITS = (1 << 64) - 1
 _DECISION = _varint(_tag(decision_service_pb2.DecideResponse, "decision", _LENGTH))
-_COLUMNS = _varint(_tag(decision_service_pb2.BatchDecideResponse, "columns", _LENGTH))
-_ARROW_IPC = _varint(_tag(run_pb2.ResultColumns, "arrow_ipc", _LENGTH))
-_MESSAGES = _varint(_tag(decision_pb2.Decision, "messages", _LENGTH))
+_MESSAGES, _DECISION_ID, _MEMBER_ID, _TIME = (
+    _varint(_tag(decision_pb2.Decision, field, _LENGTH))
+    for field in ("messages", "decision_id", "member_id", "decision_time")
+)
+_HITS, _REPEATED, _SEQUENCE = (
+    _varint(_tag(decision_pb2.Decision, field, _VARINT))
+    for field in ("propensity_hits", "already_decided", "history_sequence")
+)
+_PROPENSITY = _varint(_tag(decision_pb2.Decision, "propensity", _FIXED_64))
+_NUMBER, _TEXT = (
+    _varint(_tag(member_pb2.MemberId, field, wire))
+    for field, wire in (("number", _VARINT), ("text", _LENGTH))
+)
+_SECONDS, _NANOS = (_varint(_tag(Timestamp, field, _VARINT)) for field in ("seconds", "nanos"))
 _MEAN, _SD, _GAIN, _CHANCE = (
     _tag(decision_pb2.ChosenMessage, field, _FIXED_64)
     for field in ("expected_incrementality", "standard_deviation", "marginal_gain", "propensity")
 )
 # A tag below 128 is one byte, then comes a double, the lowest byte first.
-_THREE, _FOUR = Struct("<BdBdBd"), Struct("<BdBdBdBd")
+_THREE, _FOUR, _DOUBLE = Struct("<BdBdBd"), Struct("<BdBdBdBd"), Struct("<d")
 _NUMBER_SIZE = 9
