@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import polars as pl
 from msgspec import structs
 
 from decider.decision.policy import Policy, PolicySet, policy_set
@@ -242,7 +243,7 @@ class Run:
             sends &= np.cumsum(sends) + self._volume <= self._request.volume
         filled = np.where(sends, np.float32(0.5), np.float32(np.nan))[None]
         chunk = ResultChunk(
-            first_ordinal=self._n_done, rows=members - MEMBERS.start, member_ids=members,
+            first_ordinal=self._n_done, rows=members - MEMBERS.start, member_ids=pl.Series(members),
             stratum=np.full(n, 2, np.uint8), sets=np.where(sends, 0, -1).astype(np.int16)[None],
             mean=filled, sd=filled / 2, gains=filled, propensity=np.ones(n),
             propensity_hits=np.full(n, -1, np.int32), expected=np.where(sends, 0.5, 0.0).astype(np.float32),

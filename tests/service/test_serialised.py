@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -13,8 +14,8 @@ from hypothesis import strategies as st
 from decider.decision.result import Decision, TraceEntry
 from decider.logbook.schema import DecisionRecord, RunBudget, SetEntry
 from decider.service.answers import decision_message
-from decider.service.serialised import decide_response
-from decider.v1 import decision_service_pb2
+from decider.service.serialised import columns_response, decide_response
+from decider.v1 import decision_service_pb2, run_pb2
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=200)
 NUMBER = st.floats(allow_nan=False)
@@ -71,3 +72,16 @@ def test_traces_and_budgets_are_in_it() -> None:
     assert len(check(Decision(PLAIN, trace=(entry,))).trace) == 1
     budget = RunBudget(channel="email", unit="messages", amount=3.0, price=0.5)
     assert len(check(Decision(msgspec.structs.replace(PLAIN, budgets=[budget]))).budgets) == 1
+
+
+@given(st.integers(0, 2**31 - 1), INT64, TEXT, st.binary(max_size=300))
+def test_a_table_is_the_same_in_an_answer(
+    n_members: int, first_ordinal: int, resume_token: str, table: bytes
+) -> None:
+    chunk: Any = SimpleNamespace(n_members=n_members, first_ordinal=first_ordinal, resume_token=resume_token)
+    columns = run_pb2.ResultColumns(
+        arrow_ipc=table, member_count=n_members, first_ordinal=first_ordinal, resume_token=resume_token
+    )
+    for sent in (table, memoryview(table)):
+        parsed = decision_service_pb2.BatchDecideResponse.FromString(columns_response(chunk, sent))
+        assert parsed == decision_service_pb2.BatchDecideResponse(columns=columns)

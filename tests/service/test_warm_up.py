@@ -19,6 +19,7 @@ from numba.core.dispatcher import Dispatcher
 from decider.config import load_config
 from decider.decision import budgets
 from decider.decision.request import Budget, MemberRequest, RunRequest
+from decider.decision.result_table import ResultTables
 from decider.logbook.schema import EventRecord, EventType
 from decider.service.start import open_service
 from tests.decision.world import TIME
@@ -63,8 +64,8 @@ for turn, policy in enumerate(policies):
         run = engine.start_run(request, whole_snapshot=name == "own")
         if name != "own":
             run.add(ids)
-        for _ in run.finish():
-            pass
+        for chunk in run.finish():
+            ResultTables(["a@b"] * 1000, run.run_id).batch(chunk)
 out = EventRecord(
     event_id="out", type=EventType.UNSUBSCRIBED, event_time_micros=TIME, member_id=ids[0], candidate="picks@push"
 )

@@ -15,8 +15,8 @@ from decider.cli.output import progress, say
 from decider.cli.plain import plain
 from decider.cli.results import ResultFile
 from decider.decision.check import digest_of
-from decider.decision.frame import result_frame
 from decider.decision.request import Budget, RunRequest
+from decider.decision.result_table import ResultTables
 from decider.decision.run import Run
 from decider.errors import InvalidInput
 from decider.logbook.schema import RunRecord
@@ -68,11 +68,11 @@ def decide_here(config: Path | None, asked: Asked, results: ResultFile, machine:
         parts = composition.engine.parts
         request = _request(asked, composition)
         run = composition.engine.start_run(request, whole_snapshot=True)
-        candidates = [candidate.id for candidate in parts.catalog.candidates]
+        tables = ResultTables([candidate.id for candidate in parts.catalog.candidates], run.run_id)
         with progress(machine) as advance, _promise(asked, run):
             advance(*run.progress())
             for chunk in run.finish():
-                results.write(result_frame(chunk, candidates, run.run_id))
+                results.write(tables.frame(chunk))
                 advance(*run.progress())
         record: RunRecord = run.record
         return {

@@ -61,8 +61,9 @@ class SegmentFiles:
         self._verified: dict[str, tuple[int, int]] = {}
         self._pages: list[mmap.mmap] = []
         self._lock = threading.Lock()
-        # Only it waits for the disk: those who encode go on with what is next.
-        self._disk = ThreadPoolExecutor(1, thread_name_prefix="segments")
+        # Only they wait for the disk: those who encode go on with what is next. Two, so that one file is on its way
+        # while another one is forced.
+        self._disk = ThreadPoolExecutor(2, thread_name_prefix="segments")
 
     def close(self) -> None:
         """Wait for what is being written; a second call does nothing."""

@@ -183,18 +183,6 @@ def rows_message(
     return decision_service_pb2.BatchDecideResponse(rows=rows)
 
 
-def columns_message(chunk: ResultChunk, arrow_ipc: bytes) -> decision_service_pb2.BatchDecideResponse:
-    """Decisions in columns."""
-    return decision_service_pb2.BatchDecideResponse(
-        columns=run_pb2.ResultColumns(
-            arrow_ipc=arrow_ipc,
-            member_count=chunk.n_members,
-            first_ordinal=chunk.first_ordinal,
-            resume_token=chunk.resume_token,
-        )
-    )
-
-
 def summary_message(summary: RunSummary) -> decision_service_pb2.BatchDecideResponse:
     """What a batch did."""
 

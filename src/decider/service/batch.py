@@ -20,11 +20,13 @@ import structlog
 from decider.decision.result import ResultChunk
 from decider.errors import InvalidInput, Unavailable, Violation
 from decider.service import answers
-from decider.service.columns import pieces, read_members, write_results
+from decider.service.columns import ResultStreams, pieces, read_members
 from decider.service.flow import BrokenOff, Closed, Flow
+from decider.service.heap import keep_large_blocks
 from decider.service.metrics import Metrics
 from decider.service.ports import Engine, MemberIds, Run
 from decider.service.requests import BatchRequest, batch_request, member_rows
+from decider.service.serialised import columns_response
 from decider.service.settings import ServiceSettings
 from decider.v1 import decision_service_pb2, run_pb2
 
@@ -84,12 +86,14 @@ class Batch:
         self._incoming: Flow[_Received] = Flow(_CHUNKS_READ_AHEAD, settings.stall_seconds)
         self._outgoing: Flow[_Given] = Flow(_ANSWERS_AHEAD, settings.stall_seconds)
         self._run: Run | None = None
+        self._streams: ResultStreams | None = None
         self._header: BatchRequest | None = None
         self._reader = threading.Thread(target=self._read, name="batch-read", daemon=True)
         self._decider = threading.Thread(target=self._decide, name="batch-decide", daemon=True)
 
-    def answers(self) -> Iterator[Response]:
-        """What goes back to the client, as it comes; ends the run when the client breaks off."""
+    def answers(self) -> Iterator[Response | bytes]:
+        """What goes back to the client, as it comes, tables serialised; ends the run when the client breaks off."""
+        keep_large_blocks()
         self._context.add_callback(self._stop)
         self._reader.start()
         self._decider.start()
@@ -206,7 +210,7 @@ class Batch:
             raise Unavailable(f"the client sent nothing for {self._settings.stall_seconds} s")
         return received
 
-    def _responses(self, kind: str, given: Any) -> Iterator[Response]:
+    def _responses(self, kind: str, given: Any) -> Iterator[Response | bytes]:
         run, header = self._run, self._header
         assert run is not None
         assert header is not None
@@ -217,12 +221,15 @@ class Batch:
                 yield answers.priced_message(given)
             case "chunk" if header.result_format != run_pb2.RESULT_FORMAT_SUMMARY_ONLY:
                 candidates = run.parts.catalog.candidates
+                streams = self._streams
+                if streams is None:
+                    ids = [candidate.id for candidate in candidates]
+                    streams = self._streams = ResultStreams(ids, run.record.run_id)
                 for piece in pieces(given, header.max_members_per_answer):
                     if header.result_format == run_pb2.RESULT_FORMAT_ROWS:
                         yield answers.rows_message(piece, candidates, run.record.run_id)
                     else:
-                        ids = tuple(candidate.id for candidate in candidates)
-                        yield answers.columns_message(piece, write_results(piece, ids, run.record.run_id))
+                        yield columns_response(piece, streams.write(piece))
             case "summary":
                 for channel, n_sends in given.per_channel.items():
                     self._metrics.sends.labels(channel).inc(n_sends)

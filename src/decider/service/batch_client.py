@@ -15,6 +15,7 @@ from decider.decision.request import Budget
 from decider.errors import InvalidInput
 from decider.service.answers import time_message
 from decider.service.columns import read_results, write_members
+from decider.service.heap import keep_large_blocks
 from decider.service.statuses import error_of
 from decider.v1 import budget_pb2, decision_service_pb2, member_pb2, run_pb2
 
@@ -52,6 +53,7 @@ class BatchAnswers:
 
     def __init__(self, call: Any) -> None:
         self._call = call
+        keep_large_blocks()
         self.started: run_pb2.RunStarted | None = None
         """What all decisions of the run have in common; before the first table."""
         self.progress: run_pb2.RunProgress | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from struct import error as StructError  # noqa: N812
 from struct import unpack_from
@@ -14,14 +14,16 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.ipc
 
-from decider.decision.frame import result_frame
 from decider.decision.result import ResultChunk
+from decider.decision.result_table import ResultTables
 from decider.errors import InvalidInput, Violation
 from decider.service.ports import MemberIds
 from decider.service.requests import check_member_count
 
 _FIELD = "columns.arrow_ipc"
 _FILE_MAGIC = b"ARROW1"
+_STREAM_END = 8
+"""Bytes that say that no more batches follow."""
 
 
 def read_members(arrow_ipc: bytes) -> MemberIds:
@@ -51,16 +53,46 @@ def read_members(arrow_ipc: bytes) -> MemberIds:
 
 def write_members(member_ids: pl.Series) -> bytes:
     """The bytes that `read_members` takes; for clients."""
-    return _stream_bytes(member_ids.alias("member_id").to_frame())
+    buffer = io.BytesIO()
+    # Uncompressed, as it is to be. The oldest layout of strings is the one that every Arrow implementation reads.
+    frame = member_ids.alias("member_id").to_frame()
+    frame.write_ipc_stream(buffer, compression="uncompressed", compat_level=pl.CompatLevel.oldest())
+    return buffer.getvalue()
 
 
-def write_results(chunk: ResultChunk, candidates: tuple[str, ...], run_id: str) -> bytes:
-    """Decisions as an Arrow stream; see :func:`decider.decision.frame.result_frame` for its columns."""
-    return _stream_bytes(result_frame(chunk, candidates, run_id))
+class ResultStreams:
+    """Decisions of a run as Arrow streams, one after the other in the same memory.
+
+    Parameters
+    ----------
+    candidates
+        Candidate ids by index.
+    run_id
+        Of the run.
+    """
+
+    def __init__(self, candidates: Sequence[str], run_id: str) -> None:
+        self._tables = ResultTables(candidates, run_id)
+        self._memory = bytearray()
+
+    def write(self, chunk: ResultChunk) -> memoryview:
+        """The stream of one table, see :meth:`decider.decision.result_table.ResultTables.batch`.
+
+        It stands only until the next one is written.
+        """
+        batch = self._tables.batch(chunk)
+        n_bytes = batch.schema.serialize().size + pa.ipc.get_record_batch_size(batch) + _STREAM_END
+        if n_bytes > len(self._memory):
+            self._memory = bytearray(n_bytes)
+        sink = pa.FixedSizeBufferWriter(pa.py_buffer(self._memory))
+        # Uncompressed: both sides of a local call are faster without.
+        with pa.ipc.new_stream(sink, batch.schema) as writer:
+            writer.write_batch(batch)
+        return memoryview(self._memory)[: sink.tell()]
 
 
 def read_results(arrow_ipc: bytes) -> pl.DataFrame:
-    """The table that `write_results` wrote; for clients, who trust their server."""
+    """The table that `ResultStreams` wrote; for clients, who trust their server."""
     return pl.read_ipc_stream(io.BytesIO(arrow_ipc))
 
 
@@ -139,11 +171,3 @@ def _check_schema(schema: Any) -> None:
     checks = pa.types.is_int64, pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view
     if not any(check(kind) for check in checks):
         raise InvalidInput.of(f"{_FIELD}.member_id", "must be of type int64 or string", str(kind))
-
-
-def _stream_bytes(frame: pl.DataFrame) -> bytes:
-    buffer = io.BytesIO()
-    # Uncompressed: both sides of a local call are faster without. The oldest layout of strings is the one
-    # that every Arrow implementation reads.
-    frame.write_ipc_stream(buffer, compression="uncompressed", compat_level=pl.CompatLevel.oldest())
-    return buffer.getvalue()

@@ -47,8 +47,8 @@ class DecisionService(decision_service_pb2_grpc.DecisionServiceServicer):
 
     def BatchDecide(  # noqa: N802 - the protocol's name
         self, request_iterator: Any, context: Any
-    ) -> Iterator[decision_service_pb2.BatchDecideResponse]:
-        """Decide for many members in one run."""
+    ) -> Iterator[Any]:
+        """Decide for many members in one run; tables of answers are serialised already."""
         with self._runs.one():
             yield from Batch(self._engine, self._settings, self._metrics, request_iterator, context).answers()
 

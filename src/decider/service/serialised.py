@@ -1,4 +1,4 @@
-"""The answer of Decide in bytes, most of which many answers have in common and are serialised once.
+"""Answers in bytes: of Decide, most of which many have in common and are serialised once; of a batch, in columns.
 
 Protobuf's fields may stand in any order, and a message is the concatenation of its parts: so the bytes of what many
 decisions share (versions, names, the price) are kept, and what is a decision's own is put behind them.
@@ -12,7 +12,7 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from decider.decision.result import Decision
+from decider.decision.result import Decision, ResultChunk
 from decider.logbook.schema import DecisionRecord, SetEntry
 from decider.service.answers import (
     KIND_VALUES,
@@ -20,7 +20,7 @@ from decider.service.answers import (
     chosen_message,
     decision_message,
 )
-from decider.v1 import decision_pb2, decision_service_pb2, member_pb2
+from decider.v1 import decision_pb2, decision_service_pb2, member_pb2, run_pb2
 
 MAX_KEPT = 4_096
 """Parts that are kept, of each kind."""
@@ -42,6 +42,16 @@ def decide_response(decision: Decision, dry_run: bool) -> bytes:
         parts += _chosen(entry)
     body = b"".join(parts)
     return _DECISION + _varint(len(body)) + body
+
+
+def columns_response(chunk: ResultChunk, arrow_ipc: bytes | memoryview) -> bytes:
+    """An answer of BatchDecide in columns; its table is copied once."""
+    message = run_pb2.ResultColumns(
+        member_count=chunk.n_members, first_ordinal=chunk.first_ordinal, resume_token=chunk.resume_token
+    )
+    rest: bytes = message.SerializeToString()
+    table = _ARROW_IPC + _varint(len(arrow_ipc))
+    return b"".join((_COLUMNS, _varint(len(table) + len(arrow_ipc) + len(rest)), rest, table, arrow_ipc))
 
 
 @lru_cache(MAX_KEPT)
@@ -136,6 +146,8 @@ _BYTES = [bytes((number,)) for number in range(128)]
 _VARINT, _FIXED_64, _LENGTH = 0, 1, 2  # wire types: seven bits a byte; 8 bytes; a length and so many bytes
 _ALL_BITS = (1 << 64) - 1
 _DECISION = _varint(_tag(decision_service_pb2.DecideResponse, "decision", _LENGTH))
+_COLUMNS = _varint(_tag(decision_service_pb2.BatchDecideResponse, "columns", _LENGTH))
+_ARROW_IPC = _varint(_tag(run_pb2.ResultColumns, "arrow_ipc", _LENGTH))
 _MESSAGES, _DECISION_ID, _MEMBER_ID, _TIME = (
     _varint(_tag(decision_pb2.Decision, field, _LENGTH))
     for field in ("messages", "decision_id", "member_id", "decision_time")

@@ -12,6 +12,7 @@ from decider.config import Config
 from decider.decision import between, exposure, volume
 from decider.decision.engine import Engine
 from decider.decision.request import MemberRequest, RunRequest, Scalar
+from decider.decision.result_table import ResultTables
 from decider.errors import InvalidInput
 from decider.members import zones
 from decider.service.compose import Composition, compose
@@ -90,8 +91,8 @@ def warm_up(engine: Engine) -> None:
             engine.decide(MemberRequest(member_id=ids[0], context=brought, **asked))
             run = engine.start_run(RunRequest(volume=1, **asked), whole_snapshot=False)
             run.add(members)
-            for _ in run.finish():
-                pass
+            for chunk in run.finish():
+                ResultTables([each.id for each in engine.parts.catalog.candidates], run.run_id).batch(chunk)
         except InvalidInput as error:
             # A model with pair features decides only where a call brings them.
             _log.info("not warmed up", policy=policy, why=str(error))
