@@ -9,6 +9,7 @@ from decider.decision.engine import Engine
 from decider.decision.replay import replay_segment
 from decider.decision.request import MemberRequest, RunRequest
 from decider.decision.result import ResultChunk
+from decider.decision.segments import Segments
 from decider.errors import Conflict, InvalidInput
 from tests.decision.world import CATALOG, TIME, World, build_world
 
@@ -161,14 +162,15 @@ def test_what_a_run_sent_counts_for_the_next_decision(world: World) -> None:
 def test_a_decision_made_during_the_run_makes_it_decide_again(world: World) -> None:
     with world.engine("meanwhile") as (engine, _):
         run = engine.start_run(asked("meanwhile", policy="heuristic"), whole_snapshot=True)
-        rows = np.arange(1000)
-        segment = run._begin(rows, 0)
+        segments = Segments(run._desk, run._asking, run.record, run._price, {})
+        segment = segments.begin(np.arange(1000), 0)
         for turn in range(3):
             request = MemberRequest(
                 member_id=100, request_id=f"first-{turn}", decision_time_micros=TIME, policy="heuristic"
             )
             engine.decide(request)
-        (chunk,) = run._answer(*run._enter(segment))
+        chunk, ticket = segments.enter(segment)
+        ticket.wait()
         assert chunk.history_sequence[0] == 3
         assert (chunk.history_sequence[1:] == 0).all()
         (again,) = (d for d in [engine.explain(f"{run.run_id}-0")])

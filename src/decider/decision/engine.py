@@ -22,7 +22,8 @@ from decider.decision.remade import Remade, remade
 from decider.decision.replay import Replayed, replay, replay_segment, same_decision
 from decider.decision.request import MemberRequest, RunRequest
 from decider.decision.result import Decision, Explanation
-from decider.decision.run import Desk, Run
+from decider.decision.run import Run
+from decider.decision.segments import Desk
 from decider.decision.together import InForce, Outcome, Together
 from decider.decision.unsent import unsent_reasons
 from decider.errors import InvalidInput, NotReady, Violation

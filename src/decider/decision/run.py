@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -16,43 +13,19 @@ from numpy.typing import NDArray
 from decider.decision import sizes
 from decider.decision.ahead import Ahead
 from decider.decision.asking import Asking, Members
-from decider.decision.cells import decide_cells, run_cells, same_cells
+from decider.decision.cells import run_cells, same_cells
 from decider.decision.charges import charge_of
 from decider.decision.check import check_request, digest_of
-from decider.decision.chunks import decide_chunk, joined, replaced
-from decider.decision.exposure import Exposure, Seen
 from decider.decision.finding import Found, find_prices
-from decider.decision.frame import chunk_of_segment, segment_frame
-from decider.decision.meeting import Meeting
 from decider.decision.parts import Parts
-from decider.decision.ports import Log, Ticket
 from decider.decision.pricing import RunPrice
 from decider.decision.request import RunRequest
 from decider.decision.result import ResultChunk, RunSummary
 from decider.decision.run_checks import new_rows, refuse_token, resume_at
-from decider.decision.stages import Question
+from decider.decision.segments import Desk, Segments
 from decider.decision.tally import Tally
-from decider.errors import InvalidInput, Violation
-from decider.logbook.schema import RunRecord, SealedSegment, SegmentInfo, run_id_of
-
-
-class Desk(NamedTuple):
-    """What a run works with."""
-
-    parts: Parts
-    log: Log
-    exposure: Exposure
-    pool: ThreadPoolExecutor
-
-
-class _Segment(NamedTuple):
-    """Members that become durable together."""
-
-    rows: NDArray[np.int64]
-    seen: Seen
-    logged: SegmentInfo | None
-    made: Future[tuple[ResultChunk, Seen, SealedSegment | None]] | None = None
-    """The whole of it at the run's price: sealed too, unless the run is dry."""
+from decider.errors import InvalidInput
+from decider.logbook.schema import RunRecord, SegmentInfo, run_id_of
 
 
 class Run:
@@ -220,19 +193,11 @@ class Run:
             for at in range(0, rows.size, size):
                 yield rows[at : at + size]
 
-    def _question(self, rows: NDArray[np.int64], seen: Seen) -> Question:
-        """What is asked for `rows`, at the run's price."""
-        assert self._price is not None
-        deferred = self._request.defer_propensities
-        return self._asking.question(rows, seen, self._price, with_propensities=not deferred)
-
     def _members(self) -> Members:
         """What pricing goes through."""
-        return Members(self._asking, self._left, self._observe, self._desk.pool, self._desk.log.directory)
-
-    def _observe(self, rows: NDArray[np.int64]) -> Seen:
-        """The history as the run found it: so a run that was broken off and goes on decides the same."""
-        return self._desk.exposure.observe(rows, self.parts.catalog, self.record.history_sequence)
+        desk = self._desk
+        observe = partial(desk.observe, record=self.record)
+        return Members(self._asking, self._left, observe, desk.pool, desk.log.directory)
 
     def _set_price(self, found: Found) -> None:
         theta, tie_cut = float(found.price.theta), int(found.price.tie_cut)
@@ -252,120 +217,12 @@ class Run:
         self._price = found.price
 
     def _decide(self, segments: Iterator[NDArray[np.int64]]) -> Iterator[ResultChunk]:
-        """Decide segment after segment, the next ones while this one becomes durable."""
-        under_way: deque[_Segment] = deque()
-        entered: deque[tuple[ResultChunk, Ticket | None]] = deque()
-        ordinal = self._n_decided
-        try:
-            for rows in segments:
-                under_way.append(self._begin(rows, ordinal))
-                ordinal += rows.size
-                if len(under_way) > sizes.AHEAD:
-                    entered.append(self._enter(under_way.popleft()))
-                    # The disk is at work on this one while the next one is entered.
-                    if len(entered) > 1:
-                        yield from self._answer(*entered.popleft())
-            while under_way:
-                entered.append(self._enter(under_way.popleft()))
-                yield from self._answer(*entered.popleft())
-            while entered:
-                yield from self._answer(*entered.popleft())
-        finally:
-            for segment in under_way:
-                self._drop(segment)
-            # What is entered becomes durable, also where nobody hears of it: whoever goes on is to find it.
-            for _, ticket in entered:
-                if ticket is not None:
-                    ticket.wait()
-
-    def _drop(self, segment: _Segment) -> None:
-        """Let go of a segment that a run broken off leaves: another one may seal its ordinals."""
-        if segment.made is None or segment.made.cancel() or segment.made.exception() is not None:
-            return
-        sealed = segment.made.result()[2]
-        if sealed is not None:
-            self._desk.log.discard_segment(sealed)
-
-    def _begin(self, rows: NDArray[np.int64], ordinal: int) -> _Segment:
-        seen = self._observe(rows)
-        if ordinal in self._logged:
-            return _Segment(rows, seen, self._logged[ordinal])
-        if self._ahead is not None:
-            assert self._price is not None
-            place = ordinal // sizes.SEGMENT
-            made = self._desk.pool.submit(self._cut_and_seal, self._ahead, place, rows, self._price)
-            return _Segment(rows, seen, None, made)
-        starts = range(0, rows.size, sizes.CHUNK)
-        meeting = Meeting(len(starts), partial(self._join_and_seal, seen))
-        for place, at in enumerate(starts):
-            question = self._question(rows[at : at + sizes.CHUNK], seen)
-            meeting.bring(self._desk.pool, place, partial(self._decide_chunk, question, ordinal + at))
-        return _Segment(rows, seen, None, meeting.made)
-
-    def _join_and_seal(
-        self, seen: Seen, chunks: list[ResultChunk]
-    ) -> tuple[ResultChunk, Seen, SealedSegment | None]:
-        chunk = joined(chunks)
-        return chunk, seen, None if self._request.dry_run else self._seal(chunk)
-
-    def _decide_chunk(self, question: Question, first_ordinal: int) -> ResultChunk:
-        if self._asking.experiment is None:
-            return decide_chunk(question, first_ordinal)
-        return decide_cells(question, self._asking.experiment, self.record.cells, first_ordinal)
-
-    def _cut_and_seal(
-        self, ahead: Ahead, place: int, rows: NDArray[np.int64], price: RunPrice
-    ) -> tuple[ResultChunk, Seen, SealedSegment | None]:
-        chunk, seen = ahead.cut(place, rows, price)
-        return chunk, seen, None if self._request.dry_run else self._seal(chunk)
-
-    def _seal(self, chunk: ResultChunk) -> SealedSegment:
-        return self._desk.log.seal_segment(self.run_id, chunk.first_ordinal, segment_frame(chunk))
-
-    def _enter(self, segment: _Segment) -> tuple[ResultChunk, Ticket | None]:
-        """The segment's decisions, entered in the log or found there; and what tells when they are durable."""
-        ticket = None
-        if segment.logged is not None:
-            chunk = chunk_of_segment(self._desk.log.read_segment(segment.logged), self._desk.parts.snapshot)
-            if not np.array_equal(chunk.rows, segment.rows):
-                rule = f"must come in the order in which run {self.run_id} first had them; others came in"
-                value = f"{segment.rows.size} members from place {chunk.first_ordinal} on"
-                raise InvalidInput([Violation("members", f"{rule} {value}")])
-        else:
-            assert segment.made is not None
-            chunk, seen, sealed = segment.made.result()
-            if sealed is not None:
-                sealed.written.result()  # nobody else waits for the disk while members are reserved
-                chunk, ticket = self._log(chunk, seen, sealed)
-        return chunk, ticket
-
-    def _answer(self, chunk: ResultChunk, ticket: Ticket | None) -> Iterator[ResultChunk]:
-        """Give the decisions out, once they are durable."""
-        if ticket is not None:
-            ticket.wait()
-        self._n_decided += chunk.n_members
-        self._tally.add(chunk)
-        if self._n_decided > self._answer_from:
-            token = "" if self._request.dry_run else f"{self.run_id}:{self._n_decided}"
-            yield replace(chunk, resume_token=token)
-
-    def _log(self, chunk: ResultChunk, seen: Seen, sealed: SealedSegment) -> tuple[ResultChunk, Ticket]:
-        """Log the segment; members who were sent something in the meantime are decided again first."""
-        exposure, log = self._desk.exposure, self._desk.log
-        while True:
-            with exposure.reserving:
-                changed = exposure.changed(chunk.rows, seen)
-                if changed.size:
-                    log.discard_segment(sealed)
-                else:
-                    commit = log.commit_segment(sealed)
-                    time_micros = self._request.decision_time_micros
-                    exposure.add_sets(
-                        chunk.rows, chunk.sets, self.parts.catalog, time_micros, commit.sequence
-                    )
-            if not changed.size:
-                return chunk, commit
-            seen = exposure.observe(chunk.rows, self.parts.catalog)
-            again = self._decide_chunk(self._question(chunk.rows[changed], seen), 0)
-            chunk = replaced(chunk, changed, again)
-            sealed = self._seal(chunk)
+        """Decide segments, and answer those that the client does not know yet."""
+        assert self._price is not None
+        deciding = Segments(self._desk, self._asking, self.record, self._price, self._logged, self._ahead)
+        for chunk in deciding.decided(segments, self._n_decided):
+            self._n_decided += chunk.n_members
+            self._tally.add(chunk)
+            if self._n_decided > self._answer_from:
+                token = "" if self._request.dry_run else f"{self.run_id}:{self._n_decided}"
+                yield replace(chunk, resume_token=token)
