@@ -43,7 +43,7 @@ class ResultTables:
         lists = set_lists(chunk.sets, chunk.gains, chunk.mean, chunk.sd)
         offsets = pa.py_buffer(lists.offsets)
         names = _text_array(take_texts(self._candidates, lists.codes))
-        gain, mean, sd = (pa.array(values) for values in lists.values)
+        gain, mean, sd = (_number_array(values) for values in lists.values)
         columns = {
             "decision_id": _text_array(numbered_texts(self._prefix, chunk.first_ordinal, chunk.n_members)),
             "member_id": chunk.member_ids.to_arrow(compat_level=pl.CompatLevel.oldest()),
@@ -53,7 +53,7 @@ class ResultTables:
             "expected_incrementality": _list_array(mean, offsets, chunk.n_members),
             "standard_deviation": _list_array(sd, offsets, chunk.n_members),
             "propensity": null_where_nan(chunk.propensity),
-            "expected_incremental_reward": pa.array(chunk.expected),
+            "expected_incremental_reward": _number_array(chunk.expected),
         }
         return pa.RecordBatch.from_pydict(columns)
 
@@ -70,6 +70,12 @@ def null_where_nan(values: NDArray[np.float64]) -> Any:
     bits = pa.py_buffer(np.packbits(known, bitorder="little"))
     n_null = values.size - int(np.count_nonzero(known))
     return pa.Array.from_buffers(pa.float64(), values.size, [bits, pa.py_buffer(values)], n_null)
+
+
+def _number_array(values: NDArray[np.float32]) -> Any:
+    """The values without a copy; pyarrow.array would look whether they are of pandas, and import it for that."""
+    buffers = [None, pa.py_buffer(np.ascontiguousarray(values))]
+    return pa.Array.from_buffers(pa.float32(), values.size, buffers, 0)
 
 
 def _text_array(texts: Texts) -> Any:
