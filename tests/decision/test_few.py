@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from decider.decision.check import channel_mask
+from decider.decision.exposure import Exposure
 from decider.decision.few import MOST, decide_few
 from decider.decision.inclusion import inclusion_propensities
 from decider.decision.request import RunRequest
@@ -22,7 +23,7 @@ HOUR = 3_600_000_000
 
 
 @pytest.fixture(scope="module")
-def history(world: World) -> Iterator[object]:
+def history(world: World) -> Iterator[Exposure]:
     """What a run and a day's decisions have sent."""
     with world.engine("history") as (engine, _):
         for policy in ("greedy", "random"):
@@ -36,9 +37,9 @@ def history(world: World) -> Iterator[object]:
 
 
 def question(
-    world: World, history: object, rows: np.ndarray, policy: str = "thompson", **changes: object
+    world: World, history: Exposure, rows: np.ndarray, policy: str = "thompson", **changes: object
 ) -> Question:
-    seen = history.observe(rows, world.parts.catalog)  # type: ignore[attr-defined]
+    seen = history.observe(rows, world.parts.catalog)
     bound = world.parts.policy(policy)
     asked = Question(
         parts=world.parts, bound=bound, rows=rows, time_micros=TIME, epoch=1,
@@ -76,7 +77,7 @@ def assert_same_decisions(asked: Question, few: Decided, steps: Decided) -> None
 
 
 @pytest.mark.parametrize("kind", ["thompson", "ucb", "greedy", "cautious"])
-def test_the_same_bits_as_step_by_step(world: World, history: object, kind: str) -> None:
+def test_the_same_bits_as_step_by_step(world: World, history: Exposure, kind: str) -> None:
     rng = np.random.default_rng(5)
     bound = with_policy(world, kind=kind)
     n_drawn = n_replayed = n_full = 0
@@ -108,14 +109,14 @@ def test_the_same_bits_as_step_by_step(world: World, history: object, kind: str)
     ],
     ids=lambda changes: next(iter(changes)),
 )
-def test_whatever_is_asked(world: World, history: object, changes: dict[str, object]) -> None:
+def test_whatever_is_asked(world: World, history: Exposure, changes: dict[str, object]) -> None:
     asked = question(world, history, np.arange(50), **changes)
     few = decide_few(asked)
     assert few is not None
     assert_same_decisions(asked, few, step_by_step(asked))
 
 
-def test_policies_of_one_price_are_told_apart(world: World, history: object) -> None:
+def test_policies_of_one_price_are_told_apart(world: World, history: Exposure) -> None:
     for changes in ({"propensity_draws": 10}, {"seed": 8}, {"propensity_draws": 0}):
         asked = question(world, history, np.arange(50), bound=with_policy(world, **changes))
         few = decide_few(asked)
@@ -123,7 +124,7 @@ def test_policies_of_one_price_are_told_apart(world: World, history: object) -> 
         assert_same_decisions(asked, few, step_by_step(asked))
 
 
-def test_what_is_left_to_the_steps(world: World, history: object) -> None:
+def test_what_is_left_to_the_steps(world: World, history: Exposure) -> None:
     rows = np.arange(5)
     for policy in ("single", "epsilon", "heuristic", "random"):
         assert decide_few(question(world, history, rows, policy)) is None
@@ -132,7 +133,7 @@ def test_what_is_left_to_the_steps(world: World, history: object) -> None:
     assert decide_few(question(world, history, np.arange(MOST + 1))) is None
 
 
-def test_what_is_wrong_is_named_by_the_steps(world: World, history: object) -> None:
+def test_what_is_wrong_is_named_by_the_steps(world: World, history: Exposure) -> None:
     asked = question(world, history, np.arange(5))
     for rows, times in ((np.array([3000]), [TIME]), (np.array([-1]), [TIME]), (np.array([0]), [2**62])):
         wrong = replace(asked, rows=rows, times_micros=np.array(times))

@@ -65,10 +65,9 @@ def decide_here(config: Path | None, asked: Asked, results: ResultFile, machine:
     The summary and the versions it was made from, by name.
     """
     with compose(configuration(config)) as composition:
-        parts = composition.engine.parts
         request = _request(asked, composition)
         run = composition.engine.start_run(request, whole_snapshot=True)
-        tables = ResultTables([candidate.id for candidate in parts.catalog.candidates], run.run_id)
+        tables = ResultTables(run.record.candidates, run.run_id)
         with progress(machine) as advance, _promise(asked, run):
             advance(*run.progress())
             for chunk in run.finish():

@@ -12,11 +12,11 @@ import numpy as np
 
 from decider.catalog import quiet
 from decider.decision.parts import BoundPolicy, Parts
+from decider.decision.policy import VALUED_AS
 from decider.decision.stages import Decided, Estimated, Explored, Permitted, Question
 from decider.members import minutes_of_zones
 from decider.models import RawMap
 from decider_core import few as core
-from decider_core import values
 from decider_core.caps import Caps, check_terms
 from decider_core.history import LiveSends
 from decider_core.history_rules import check_history
@@ -25,12 +25,6 @@ from decider_core.standing import Members, Moment, Rule, Standing, moment_of, st
 
 MOST = 256
 """Members in a chunk: for more, what stands between the steps' kernels is of no account."""
-_KINDS = {
-    "thompson": values.THOMPSON,
-    "ucb": values.UCB,
-    "greedy": values.GREEDY,
-    "cautious": values.CAUTIOUS,
-}
 _MAX_MOMENTS = 64
 _MAX_STANDING = 16
 
@@ -55,7 +49,8 @@ def decide_few(question: Question) -> Decided | None:
         not 0 < rows.size <= MOST
         or model is None
         or model.pair_features
-        or kind not in _KINDS
+        or kind not in VALUED_AS
+        or kind == "epsilon_greedy"
         or (kind == "thompson" and bound.max_messages == 1)
         or question.overrides is not None
         or question.charge is not None
@@ -132,7 +127,7 @@ def _standing(question: Question) -> Standing:
         model.feature_map.scaling if isinstance(model.feature_map, RawMap) else None,
         terms,
         Rule(
-            _KINDS[policy.kind], np.float32(policy.kappa), policy.holdout, policy.explore,
+            VALUED_AS[policy.kind], np.float32(policy.kappa), policy.holdout, policy.explore,
             policy.propensity_draws, bound.max_messages, bound.count_shares, catalog.weight, catalog.keys,
         ),
     )  # fmt: skip

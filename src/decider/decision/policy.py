@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
 from decider.errors import InvalidInput, Violation
+from decider_core import values
 
 Kind = Literal["thompson", "ucb", "greedy", "cautious", "epsilon_greedy", "heuristic", "random"]
 
 MAX_SET = 8
 MODEL_FREE: tuple[Kind, ...] = ("heuristic", "random")
+VALUED_AS: Final[Mapping[str, int]] = {
+    "thompson": values.THOMPSON,
+    "ucb": values.UCB,
+    "greedy": values.GREEDY,
+    "cautious": values.CAUTIOUS,
+    "epsilon_greedy": values.GREEDY,
+}
+"""How the other kinds make values of a posterior."""
 
 
 class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -17,6 +17,7 @@ from decider.catalog import quiet
 from decider.decision.charged import Lanes
 from decider.decision.few import decide_few
 from decider.decision.overrides import Overrides
+from decider.decision.policy import VALUED_AS
 from decider.decision.propensities import propensities
 from decider.decision.stages import (
     Decided,
@@ -30,7 +31,6 @@ from decider.decision.stages import (
 from decider.members import local_minutes
 from decider.models import RawMap
 from decider_core import explore as core_explore
-from decider_core import values
 from decider_core.assemble import assemble as assemble_sets
 from decider_core.counts import members_of
 from decider_core.gains import put_drawn
@@ -40,14 +40,6 @@ from decider_core.random import DRAW, EPSILON, stream_key, tie_keys, uniforms
 from decider_core.rows import stretch_of
 from decider_core.score import moments_and_fatigue
 from decider_core.values import policy_values
-
-KINDS = {
-    "thompson": values.THOMPSON,
-    "ucb": values.UCB,
-    "greedy": values.GREEDY,
-    "cautious": values.CAUTIOUS,
-    "epsilon_greedy": values.GREEDY,
-}
 
 
 def decide(question: Question) -> Decided:
@@ -143,7 +135,7 @@ def explore(question: Question, gathered: Gathered, permitted: Permitted, estima
     else:
         stream = stream_key(policy.seed, DRAW, epoch)
         value = policy_values(
-            KINDS[policy.kind], estimated.mean, estimated.sd, policy.kappa, stream, keys, catalog.keys
+            VALUED_AS[policy.kind], estimated.mean, estimated.sd, policy.kappa, stream, keys, catalog.keys
         )
     drawn, n_drawn = members_of(stratum, core_explore.EXPLORE)
     if policy.kind == "epsilon_greedy":

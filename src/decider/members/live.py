@@ -21,8 +21,6 @@ Array = npt.NDArray[Any]
 _NOBODY: Final[Array] = np.empty(0, np.int64)
 _FEW: Final = 256
 """Up to so many members NumPy takes less time than a kernel takes to be called."""
-_A_HANDFUL: Final = 32
-"""Of so many members at most, messages are entered one by one in less time than a kernel and its checks take."""
 _MAX_ENTRIES: Final = 2**31 - 1
 """Links are int32."""
 
@@ -208,10 +206,6 @@ class LiveHistory:
             for each in (time_micros, sequence)
         )
         with self._lock:
-            if sequences.size == len(rows) <= _A_HANDFUL and self._extend_few(
-                rows, sets, codes, times, sequences
-            ):
-                return
             self._reserve(self._n_entries + count_messages(sets), self._n_occasions + sequences.size)
             first = self._n_entries, self._n_occasions
             self._n_entries, self._n_occasions = append_sets(
@@ -253,35 +247,6 @@ class LiveHistory:
                 tables = catalog.code_tables(self._vocabulary)
                 self._tables = (catalog, len(self._vocabulary), tables)
             return tables
-
-    def _extend_few(self, rows: Array, sets: Array, codes: Array, times: Array, sequences: Array) -> bool:
-        """As :meth:`extend_sets`, each member an occasion; False, and nothing added, where something is wrong."""
-        if rows.dtype != np.int64 or sets.dtype != np.int16 or codes.dtype != np.int32 or sets.ndim != 2:
-            return False
-        n_rows, n_candidates, n_messages, sent = len(self._view.head), len(codes), 0, []
-        given = zip(rows.tolist(), sets.T.tolist(), times.tolist(), sequences.tolist(), strict=True)
-        for row, chosen, time_micros, sequence in given:
-            chosen = [k for k in chosen if k >= 0]
-            if not 0 <= row < n_rows or any(k >= n_candidates for k in chosen):
-                return False
-            if chosen:
-                sent.append((row, chosen, time_micros, sequence))
-                n_messages += len(chosen)
-        self._reserve(self._n_entries + n_messages, self._n_occasions + len(sent))
-        view, entry, occasion = self._view, self._n_entries, self._n_occasions
-        for row, chosen, time_micros, sequence in sent:
-            view.time_micros[occasion], view.sequence[occasion] = time_micros, sequence
-            for k in chosen:
-                view.code[entry], view.kind[entry], view.occasion[entry] = codes[k], SEND, occasion
-                # The head last: whoever follows it meanwhile finds a whole entry.
-                view.next[entry] = view.head[row]
-                view.head[row] = entry
-                entry += 1
-            occasion += 1
-        self._n_entries, self._n_occasions = entry, occasion
-        if sequences.size:
-            self._last_sequence = max(self._last_sequence, int(sequences.max()))
-        return True
 
     def _check(self, rows: Array, time_micros: Array, code: Array, kind: Array, sequence: Array) -> None:
         given = {"rows": rows, "time_micros": time_micros, "code": code, "kind": kind, "sequence": sequence}

@@ -216,15 +216,13 @@ class Batch:
         assert header is not None
         match kind:
             case "started":
+                self._streams = ResultStreams(given.candidates, given.run_id)
                 yield answers.started_message(given)
             case "priced":
                 yield answers.priced_message(given)
             case "chunk" if header.result_format != run_pb2.RESULT_FORMAT_SUMMARY_ONLY:
-                candidates = run.parts.catalog.candidates
-                streams = self._streams
-                if streams is None:
-                    ids = [candidate.id for candidate in candidates]
-                    streams = self._streams = ResultStreams(ids, run.record.run_id)
+                candidates, streams = run.parts.catalog.candidates, self._streams
+                assert streams is not None
                 for piece in pieces(given, header.max_members_per_answer):
                     if header.result_format == run_pb2.RESULT_FORMAT_ROWS:
                         yield answers.rows_message(piece, candidates, run.record.run_id)

@@ -92,7 +92,7 @@ def warm_up(engine: Engine) -> None:
             run = engine.start_run(RunRequest(volume=1, **asked), whole_snapshot=False)
             run.add(members)
             for chunk in run.finish():
-                ResultTables([each.id for each in engine.parts.catalog.candidates], run.run_id).batch(chunk)
+                ResultTables(run.record.candidates, run.run_id).batch(chunk)
         except InvalidInput as error:
             # A model with pair features decides only where a call brings them.
             _log.info("not warmed up", policy=policy, why=str(error))

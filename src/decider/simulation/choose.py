@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from decider.decision.policy import VALUED_AS
 from decider.errors import InvalidInput
 from decider.simulation import keys as streams
 from decider.simulation.contenders import COUNT_SHARES, Contender
@@ -35,13 +36,6 @@ CHUNK = 32_768
 """Members that one call of the kernels works on."""
 REPLAYS = 15
 """Draws, beside the one that was made, that tell what a Thompson set was expected to hold."""
-_KINDS = {
-    "greedy": values.GREEDY,
-    "epsilon_greedy": values.GREEDY,
-    "cautious": values.CAUTIOUS,
-    "ucb": values.UCB,
-    "thompson": values.THOMPSON,
-}
 PRIORITY = {
     "continue_watching": 0.5,
     "new_season": 0.5,
@@ -187,7 +181,7 @@ def _worth(
     z, u = epoch.features(recent, rows), np.ascontiguousarray(epoch.world.affinity[None, :, rows])
     mean, sd = posterior_moments(question.posterior.packed, z, u)
     value = values.policy_values(
-        _KINDS[kind], mean, sd, question.contender.kappa,
+        VALUED_AS[kind], mean, sd, question.contender.kappa,
         stream_key(question.seed, DRAW, number), member_keys, messages.keys,
     )  # fmt: skip
     tired = fatigue(z, question.posterior.fatigue)
