@@ -98,12 +98,21 @@ def mapped(path: Path, chain: Chain) -> dict[str, Any]:
 
 
 def threads() -> pl.DataFrame:
-    """Members a second on one thread and on two, in turn."""
-    chains = [Chain("full", True, seed=seed) for seed in range(2)]
-    turns = 24
-    one, two = median_seconds(together(chains[:1], turns), together(chains, turns), rounds=15)
-    rates = CHUNK * turns / one, 2 * CHUNK * turns / two
-    return pl.DataFrame({"threads": [1, 2], "members_per_second": rates, "times": [1.0, rates[1] / rates[0]]})
+    """Members a second on one thread and on two, in turn, and how sgemm scales beside them: the machine's own."""
+    chains, products = [Chain("full", True, seed=seed) for seed in range(2)], [square_product(), square_product()]
+    turns = {"chain": 24, "sgemm": 2}
+    rates = []
+    for name, calls in (("chain", chains), ("sgemm", products)):
+        sides = together(calls[:1], turns[name]), together(calls, turns[name])
+        rates += [n * turns[name] / s for n, s in enumerate(median_seconds(*sides, rounds=25), start=1)]
+    return pl.DataFrame(
+        {
+            "threads": [1, 2],
+            "members_per_second": [CHUNK * rate for rate in rates[:2]],
+            "times": [1.0, rates[1] / rates[0]],
+            "sgemm_times": [1.0, rates[3] / rates[2]],
+        }
+    )
 
 
 def roofline() -> pl.DataFrame:
