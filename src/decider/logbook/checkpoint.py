@@ -3,18 +3,26 @@
 SQLite does it by itself within whatever commit comes after 1,000 pages: several milliseconds, for which every caller of
 that group would wait. Here another thread does it, and the writer only when its log has grown twenty times as large: as
 long as groups follow each other without a pause, a log that is never copied to its end is never begun anew.
+
+A commit that makes the write-ahead log longer takes twice as long as one that writes over what was copied: the file's
+new length goes to the disk too, by way of the file system's own journal. So a log that is written to in earnest is made
+as long as it may get at once.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sqlite3
 import threading
 from pathlib import Path
 
-from decider.logbook.database import open_checkpointer
+from decider.logbook.database import MAX_WAL_BYTES, open_checkpointer
 
 EVERY_ROWS = 500
 """A decision changes about two pages."""
+_PIECE = bytes(1 << 20)
+"""Forced to the disk one by one: a commit that comes meanwhile waits a millisecond for it at most."""
 
 
 class Checkpoints:
@@ -28,6 +36,7 @@ class Checkpoints:
 
     def __init__(self, database: Path) -> None:
         self._connection = open_checkpointer(database)
+        self._wal = database.with_name(f"{database.name}-wal")
         self._due = threading.Event()
         self._n_rows = 0
         self._closed = False
@@ -54,9 +63,29 @@ class Checkpoints:
             self._due.clear()
             if self._closed:
                 return
+            # Without it commits are slower, and those that find the disk full say so themselves.
+            with contextlib.suppress(OSError):
+                lengthen(self._wal, MAX_WAL_BYTES)
             try:
                 self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             except sqlite3.Error:
                 # What is committed is safe in the write-ahead log. The writer copies it when that has grown, and says
                 # what is wrong with the disk when that keeps it from committing.
                 continue
+
+
+def lengthen(wal: Path, n_bytes: int) -> None:
+    """Append zeros to a write-ahead log until it has so many bytes; its writer may write meanwhile.
+
+    What SQLite has not written is not part of a log: its frames say of which log they are, and have checksums. Zeros
+    are put behind whatever is its end then, so that nothing is written over.
+
+    Raises
+    ------
+    OSError
+        The disk is full, or broken.
+    """
+    with os.fdopen(os.open(wal, os.O_WRONLY | os.O_APPEND), "ab", buffering=0) as file:
+        while os.fstat(file.fileno()).st_size < n_bytes:
+            file.write(_PIECE)
+            os.fsync(file.fileno())

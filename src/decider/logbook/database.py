@@ -28,6 +28,8 @@ _CACHED_STATEMENTS = 256
 """Statements that insert rows come in as many kinds as there are rows in one."""
 MAX_WAL_PAGES = 20_000
 """Of 4 KiB: beyond it a commit copies them into the database itself; see :mod:`decider.logbook.checkpoint`."""
+MAX_WAL_BYTES = 32 + MAX_WAL_PAGES * (24 + 4_096)
+"""A header, and a header for each page: https://sqlite.org/fileformat2.html#walformat."""
 MAX_SEQUENCE = 2**63 - 1
 """Sequence numbers end where SQLite's integers do."""
 
