@@ -99,7 +99,10 @@ def mapped(path: Path, chain: Chain) -> dict[str, Any]:
 
 def threads() -> pl.DataFrame:
     """Members a second on one thread and on two, in turn, and how sgemm scales beside them: the machine's own."""
-    chains, products = [Chain("full", True, seed=seed) for seed in range(2)], [square_product(), square_product()]
+    chains, products = (
+        [Chain("full", True, seed=seed) for seed in range(2)],
+        [square_product(), square_product()],
+    )
     turns = {"chain": 24, "sgemm": 2}
     rates = []
     for name, calls in (("chain", chains), ("sgemm", products)):

@@ -8,8 +8,10 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import grpc
@@ -156,6 +158,46 @@ def test_stopping_finishes_calls_under_way_and_ends_every_process(tmp_path: Path
         assert call.result(10)
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_the_limit_is_of_a_front_whichever_of_its_servers_took_a_call(tmp_path: Path) -> None:
+    engine, go_on = Engine(), Event()
+    decide = engine.decide
+
+    def held(request: Any) -> Any:
+        assert go_on.wait(20.0)
+        return decide(request)
+
+    engine.decide = held  # type: ignore[method-assign]
+    server = build_fronts(engine, Registry(tmp_path), replace(SETTINGS, max_concurrent_rpcs=5), 1)
+    server.start()
+    own = [("grpc.use_local_subchannel_pool", 1)]
+    with ExitStack() as stack:
+        stack.callback(server.stop, 5.0)
+        stack.callback(go_on.set)
+        channels = [
+            stack.enter_context(grpc.insecure_channel(f"127.0.0.1:{server.port}", own)) for _ in range(12)
+        ]
+        watch = health_pb2_grpc.HealthStub(channels[0]).Watch(health_pb2.HealthCheckRequest(), timeout=20)
+        next(watch)
+
+        def ask(channels: list[grpc.Channel], name: str) -> list[Any]:
+            requests = [decide_request(request_id=f"{name}-{place}") for place in range(len(channels))]
+            return [
+                channel.unary_unary(DECIDE).future(request.SerializeToString(), timeout=20)
+                for channel, request in zip(channels, requests, strict=True)
+            ]
+
+        calls = ask(channels, "limit")
+        wait_until(lambda: sum(call.done() for call in calls) >= 8)
+        time.sleep(0.2)
+        refused = [call for call in calls if call.done()]
+        assert {call.code() for call in refused} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+        go_on.set()
+        assert sum(call.exception(20) is None for call in calls) == 4
+        # Places are left again, by calls that were answered and by those whose callers went.
+        watch.cancel()
+        wait_until(lambda: all(call.exception(20) is None for call in ask(channels[:5], "again")))
 
 
 def test_a_taken_port_is_a_clear_error(engine: Engine, tmp_path: Path) -> None:

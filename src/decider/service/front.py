@@ -3,6 +3,10 @@
 Decide goes over the link, where what waits is decided together; every other method is relayed byte for byte to
 the engine's own server. A front knows no protocol but gRPC's and imports nothing that decides, so it starts in a
 moment. Started by :mod:`decider.service.fronts`.
+
+A front has several servers on its port, and the system gives each connection to one of them. grpcio's server for the
+event loop asks for one call at a time: the next one is not looked at before the loop has heard of the last, from
+another thread. Where cores are busy that takes longer than a call, and calls queue while the loop has nothing to do.
 """
 
 from __future__ import annotations
@@ -27,7 +31,10 @@ from decider.service.heap import settle_heap
 from decider.service.link import Frames, call_frame
 
 DECIDE = "/decider.v1.DecisionService/Decide"
+N_SERVERS = 16
+"""So many that few connections share one. A server without connections costs a socket."""
 _GONE = "the engine process is gone"
+_FULL = "Concurrent RPC limit exceeded!"  # grpcio's words for the same
 
 
 class FrontSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,13 +51,42 @@ class FrontSettings(msgspec.Struct, frozen=True, kw_only=True):
     grace_seconds: float
 
 
-class Link(asyncio.Protocol):
-    """The way to the engine for calls of Decide."""
+class Places:
+    """Calls that a front holds at once, whichever of its servers took them.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    most
+        More are refused.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._n_free = most
+
+    async def take(self, context: Any) -> None:
+        """Take a place, or end the call; :meth:`leave` it."""
+        if self._n_free == 0:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, _FULL)
+        self._n_free -= 1
+
+    def leave(self) -> None:
+        """Leave it to another call."""
+        self._n_free += 1
+
+
+class Link(asyncio.Protocol):
+    """The way to the engine for calls of Decide.
+
+    Parameters
+    ----------
+    places
+        Each call takes one.
+    """
+
+    def __init__(self, places: Places) -> None:
         self.gone = asyncio.Event()
         self._transport: asyncio.WriteTransport | None = None
-        self._frames = Frames()
+        self._places, self._frames = places, Frames()
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._n_calls = 0
 
@@ -76,11 +112,11 @@ class Link(asyncio.Protocol):
         """The behaviour of Decide."""
         if self._transport is None or self.gone.is_set():
             await context.abort(grpc.StatusCode.UNAVAILABLE, _GONE)
-        self._n_calls = number = self._n_calls + 1
-        future = self._waiting[number] = asyncio.get_running_loop().create_future()
-        assert self._transport is not None
-        self._transport.write(call_frame(number, request))
-        answer = await future
+        await self._places.take(context)
+        try:
+            answer = await self._answer(request)
+        finally:
+            self._places.leave()
         if answer is None:
             await context.abort(grpc.StatusCode.UNAVAILABLE, _GONE)
         if answer.status:
@@ -88,6 +124,13 @@ class Link(asyncio.Protocol):
             await context.abort_with_status(rpc_status.to_status(status))
         decided: bytes = answer.answer
         return decided
+
+    def _answer(self, request: bytes) -> asyncio.Future[Any]:
+        self._n_calls = number = self._n_calls + 1
+        future = self._waiting[number] = asyncio.get_running_loop().create_future()
+        assert self._transport is not None
+        self._transport.write(call_frame(number, request))
+        return future
 
 
 class Relay(grpc.GenericRpcHandler):  # type: ignore[misc]
@@ -101,10 +144,14 @@ class Relay(grpc.GenericRpcHandler):  # type: ignore[misc]
         To the engine's server.
     threads
         Relay; each call has one.
+    places
+        Each call takes one.
     """
 
-    def __init__(self, link: Link, channel: grpc.Channel, threads: ThreadPoolExecutor) -> None:
-        self._channel, self._threads = channel, threads
+    def __init__(
+        self, link: Link, channel: grpc.Channel, threads: ThreadPoolExecutor, places: Places
+    ) -> None:
+        self._channel, self._threads, self._places = channel, threads, places
         self._handlers = {DECIDE: grpc.unary_unary_rpc_method_handler(link.decide)}
 
     def service(self, details: Any) -> Any:
@@ -127,6 +174,7 @@ class Relay(grpc.GenericRpcHandler):  # type: ignore[misc]
                 bridge.write(answer)
 
         async def relay(_requests: object, context: Any) -> None:
+            await self._places.take(context)
             loop = asyncio.get_running_loop()
             bridge = Bridge(context, loop)
             try:
@@ -137,6 +185,7 @@ class Relay(grpc.GenericRpcHandler):  # type: ignore[misc]
                 )
             finally:
                 bridge.cancel()
+                self._places.leave()
 
         return relay
 
@@ -152,17 +201,18 @@ async def serve(settings: FrontSettings) -> int:
     loop.add_signal_handler(signal.SIGTERM, told.set)
     # Ctrl-C reaches all processes of a terminal: the engine says when to end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _, link = await loop.create_unix_connection(Link, settings.link)
+    places = Places(settings.max_concurrent_rpcs)
+    _, link = await loop.create_unix_connection(lambda: Link(places), settings.link)
     sizes = [("grpc.max_receive_message_length", settings.max_message_bytes)]
     sizes.append(("grpc.max_send_message_length", settings.max_message_bytes))
     threads = ThreadPoolExecutor(settings.max_concurrent_rpcs, thread_name_prefix="relay")
     with grpc.insecure_channel(f"unix:{settings.engine}", options=sizes) as channel:
-        server = grpc.aio.server(
-            maximum_concurrent_rpcs=settings.max_concurrent_rpcs, options=list(map(tuple, settings.options))
-        )
-        server.add_generic_rpc_handlers((Relay(link, channel, threads),))
-        server.add_insecure_port(settings.listen)
-        await server.start()
+        relay = Relay(link, channel, threads, places)
+        servers = [grpc.aio.server(options=list(map(tuple, settings.options))) for _ in range(N_SERVERS)]
+        for server in servers:
+            server.add_generic_rpc_handlers((relay,))
+            server.add_insecure_port(settings.listen)
+            await server.start()
         settle_heap()
         sys.stdout.write("ready\n")
         sys.stdout.flush()
@@ -170,7 +220,8 @@ async def serve(settings: FrontSettings) -> int:
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         for end in ends:
             end.cancel()
-        await server.stop(0.0 if link.gone.is_set() else settings.grace_seconds)
+        grace = 0.0 if link.gone.is_set() else settings.grace_seconds
+        await asyncio.gather(*(server.stop(grace) for server in servers))
     return 1 if link.gone.is_set() and not told.is_set() else 0
 
 
