@@ -13,6 +13,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -28,6 +29,8 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 from decider.errors import InvalidInput
 from decider.models import Registry
 from decider.service.client import DeciderClient
+from decider.service.fronts import build_fronts
+from decider.service.listening import N_SERVERS
 from decider.service.server import SERVICES, Server, build_server
 
 from .conftest import NOON, SETTINGS
@@ -142,6 +145,33 @@ def test_a_taken_port_is_a_clear_error(engine: Engine, registry: Registry) -> No
         settings = replace(SETTINGS, listen=f"127.0.0.1:{taken.getsockname()[1]}")
         with pytest.raises(InvalidInput, match="listen must be an address and a free port"):
             build_server(engine, registry, settings)
+
+
+def test_a_port_is_shared_with_no_process_that_was_not_told_to(
+    serve: Callable[..., Server], engine: Engine, registry: Registry
+) -> None:
+    first = serve()
+    settings = replace(SETTINGS, listen=f"127.0.0.1:{first.port}")
+    with pytest.raises(InvalidInput, match="listen must be an address and a free port"):
+        build_server(engine, registry, settings)
+    with pytest.raises(InvalidInput, match="listen must be an address and a free port"):
+        build_fronts(engine, registry, settings, 1)
+    with DeciderClient(f"127.0.0.1:{first.port}") as client:
+        assert client.decide(102, request_id="before", decision_time=NOON).messages
+        first.stop(0.0)
+    # Connections that have just ended are no hindrance.
+    again = serve(listen=settings.listen)
+    with DeciderClient(f"127.0.0.1:{again.port}") as client:
+        assert client.decide(102, request_id="after", decision_time=NOON).messages
+
+
+def test_every_connection_is_served_whichever_server_took_it(serve: Callable[..., Server]) -> None:
+    server = serve()
+    own = [("grpc.use_local_subchannel_pool", 1)]
+    with ExitStack() as stack:
+        for _ in range(4 * N_SERVERS):
+            channel = stack.enter_context(grpc.insecure_channel(f"127.0.0.1:{server.port}", own))
+            health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=10)
 
 
 def test_two_servers_share_a_port_when_told_to(serve: Callable[..., Server]) -> None:

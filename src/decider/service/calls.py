@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from inspect import isasyncgenfunction, iscoroutinefunction
 from typing import Any, NoReturn
@@ -21,9 +21,10 @@ import grpc
 from google.rpc import code_pb2
 from grpc_status import rpc_status
 
-from decider.errors import InvalidInput, Violation
+from decider.errors import InvalidInput, Overloaded, Violation
 from decider.service.bridge import Bridge
 from decider.service.metrics import Metrics
+from decider.service.slots import too_many
 from decider.service.statuses import status_of
 
 Behaviour = Callable[..., Any]
@@ -32,20 +33,24 @@ Serialize = Callable[[Any], bytes]
 
 
 class Calls:
-    """Takes services for a server, each method wrapped; in place of the server for `add_..._to_server`.
+    """Takes services for some servers, each method wrapped; in place of a server for `add_..._to_server`.
 
     Parameters
     ----------
-    server
-        Not started yet.
+    servers
+        Not started yet; each serves all.
     metrics
         Counts the calls.
     threads
         Run the behaviours that are no coroutines.
+    most
+        Calls at once, of all servers: more are refused.
     """
 
-    def __init__(self, server: grpc.aio.Server, metrics: Metrics, threads: ThreadPoolExecutor) -> None:
-        self._server, self._metrics, self._threads = server, metrics, threads
+    def __init__(
+        self, servers: Sequence[grpc.aio.Server], metrics: Metrics, threads: ThreadPoolExecutor, most: int
+    ) -> None:
+        self._servers, self._metrics, self._threads, self._most = servers, metrics, threads, most
 
     def add_generic_rpc_handlers(self, handlers: object) -> None:
         """Do nothing: what generated code gives here comes again below, by name."""
@@ -57,10 +62,11 @@ class Calls:
         by itself, and gives up all that waiting whenever one comes.
         """
         wrapped = {name: self._wrapped(f"/{service}/{name}", handler) for name, handler in handlers.items()}
-        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, wrapped),))
+        for server in self._servers:
+            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, wrapped),))
 
     def _wrapped(self, method: str, handler: Any) -> Any:
-        call, parse = _Call(method, self._metrics), _parser(handler.request_deserializer)
+        call, parse = _Call(method, self._metrics, self._most), _parser(handler.request_deserializer)
         serialize = _serializer(handler.response_serializer)
         fields = ("unary_unary", "unary_stream", "stream_unary", "stream_stream")
         field = next(name for name in fields if getattr(handler, name) is not None)
@@ -82,8 +88,9 @@ class Calls:
 class _Call:
     """Counts and times the calls of one method."""
 
-    def __init__(self, method: str, metrics: Metrics) -> None:
+    def __init__(self, method: str, metrics: Metrics, most: int) -> None:
         self.method = method
+        self._most = most
         self._name = method.rpartition("/")[2]
         self._metrics = metrics
         self._seconds = metrics.call_seconds.of(self._name)
@@ -92,6 +99,11 @@ class _Call:
     def begin(self) -> float:
         self._metrics.n_in_flight += 1
         return time.perf_counter()
+
+    def admit(self) -> None:
+        """Refuse the call that has begun if there are too many."""
+        if self._metrics.n_in_flight > self._most:
+            raise Overloaded(too_many(self._most, "calls"))
 
     def end(self, started: float, code: str) -> None:
         self._metrics.n_in_flight -= 1
@@ -115,6 +127,7 @@ def _coroutine(behaviour: Behaviour, parse: Parse, serialize: Serialize, call: _
     async def wrapped(raw: bytes, context: Any) -> Any:
         started = call.begin()
         try:
+            call.admit()
             answer = serialize(await behaviour(parse(raw), context))
         except BaseException as error:  # every error becomes a status
             await call.fail(error, context, started)
@@ -132,6 +145,7 @@ def _async_stream(behaviour: Behaviour, parse: Parse, call: _Call) -> Behaviour:
     async def wrapped(raws: AsyncIterator[bytes], context: Any) -> AsyncIterator[Any]:
         started = call.begin()
         try:
+            call.admit()
             async for answer in behaviour(parsed(raws), context):
                 yield answer
         except GeneratorExit:
@@ -159,6 +173,7 @@ def _unary(
         loop, started = asyncio.get_running_loop(), call.begin()
         bridge = Bridge(context, loop)
         try:
+            call.admit()
             answer = await loop.run_in_executor(threads, answer_of, raw, bridge)
         except BaseException as error:  # every error becomes a status
             await call.fail(error, context, started)
@@ -190,6 +205,7 @@ def _streaming(
         loop, started = asyncio.get_running_loop(), call.begin()
         bridge = Bridge(context, loop)
         try:
+            call.admit()
             await loop.run_in_executor(threads, pump, raw, bridge)
         except BaseException as error:  # every error becomes a status
             await call.fail(error, context, started)

@@ -3,10 +3,6 @@
 Decide goes over the link, where what waits is decided together; every other method is relayed byte for byte to
 the engine's own server. A front knows no protocol but gRPC's and imports nothing that decides, so it starts in a
 moment. Started by :mod:`decider.service.fronts`.
-
-A front has several servers on its port, and the system gives each connection to one of them. grpcio's server for the
-event loop asks for one call at a time: the next one is not looked at before the loop has heard of the last, from
-another thread. Where cores are busy that takes longer than a call, and calls queue while the loop has nothing to do.
 """
 
 from __future__ import annotations
@@ -29,12 +25,11 @@ from decider.errors import Unavailable
 from decider.service.bridge import PEER, Bridge
 from decider.service.heap import settle_heap
 from decider.service.link import Frames, call_frame
+from decider.service.listening import bind
+from decider.service.slots import too_many
 
 DECIDE = "/decider.v1.DecisionService/Decide"
-N_SERVERS = 16
-"""So many that few connections share one. A server without connections costs a socket."""
 _GONE = "the engine process is gone"
-_FULL = "Concurrent RPC limit exceeded!"  # grpcio's words for the same
 
 
 class FrontSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,12 +56,12 @@ class Places:
     """
 
     def __init__(self, most: int) -> None:
-        self._n_free = most
+        self._n_free, self._text = most, too_many(most, "calls")
 
     async def take(self, context: Any) -> None:
         """Take a place, or end the call; :meth:`leave` it."""
         if self._n_free == 0:
-            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, _FULL)
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, self._text)
         self._n_free -= 1
 
     def leave(self) -> None:
@@ -208,10 +203,9 @@ async def serve(settings: FrontSettings) -> int:
     threads = ThreadPoolExecutor(settings.max_concurrent_rpcs, thread_name_prefix="relay")
     with grpc.insecure_channel(f"unix:{settings.engine}", options=sizes) as channel:
         relay = Relay(link, channel, threads, places)
-        servers = [grpc.aio.server(options=list(map(tuple, settings.options))) for _ in range(N_SERVERS)]
+        servers, _ = bind(settings.listen, settings.options, shared=True)
         for server in servers:
             server.add_generic_rpc_handlers((relay,))
-            server.add_insecure_port(settings.listen)
             await server.start()
         settle_heap()
         sys.stdout.write("ready\n")

@@ -6,7 +6,6 @@ what costs most of a call, which is gRPC itself. See docs/adr/0008.
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 import threading
@@ -17,12 +16,13 @@ from tempfile import TemporaryDirectory
 import msgspec
 import structlog
 
-from decider.errors import InvalidInput, NotReady
+from decider.errors import NotReady
 from decider.service.exchange import Exchange
 from decider.service.front import FrontSettings
+from decider.service.listening import channel_options, reserve
 from decider.service.metrics import MetricsPage
 from decider.service.ports import Engine, Registry
-from decider.service.server import Server, build_server, channel_options
+from decider.service.server import Server, build_server
 from decider.service.settings import ServiceSettings
 
 _AGAIN_SECONDS = 1.0
@@ -123,7 +123,7 @@ class _Fronts:
     def __init__(self, folder: TemporaryDirectory[str], settings: ServiceSettings, n_fronts: int) -> None:
         self._folder, self._stopping = folder, threading.Event()
         # Held open, so that the port stays ours while fronts come and go.
-        self._reserved, self.port = _reserve(settings.listen)
+        self._reserved, self.port = reserve(settings.listen)
         host = settings.listen.rpartition(":")[0]
         sockets = Path(folder.name)
         told = FrontSettings(
@@ -132,7 +132,7 @@ class _Fronts:
             engine=str(sockets / "engine"),
             max_concurrent_rpcs=settings.max_concurrent_rpcs,
             max_message_bytes=settings.max_message_bytes,
-            options=channel_options(replace(settings, reuse_port=True)),
+            options=channel_options(settings),
             grace_seconds=settings.grace_seconds,
         )
         (sockets / "front").write_bytes(msgspec.json.encode(told))
@@ -192,22 +192,3 @@ def _await_ready(process: subprocess.Popen[str]) -> None:
     assert process.stdout is not None
     if process.stdout.readline() != "ready\n":
         raise NotReady("a front process ended before it could take calls")
-
-
-def _reserve(listen: str) -> tuple[socket.socket, int]:
-    host, _, port = listen.rpartition(":")
-    rule = "must be an address and a free port of this machine"
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        reserved = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise InvalidInput.of("listen", rule, listen) from error
-    try:
-        reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        reserved.bind(address)
-    except OSError as error:
-        reserved.close()
-        raise InvalidInput.of("listen", rule, listen) from error
-    return reserved, int(reserved.getsockname()[1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from queue import Empty, SimpleQueue
 from typing import Protocol
@@ -14,11 +14,11 @@ import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
-from decider.errors import InvalidInput
 from decider.service.calls import Calls
 from decider.service.decisions import DecisionService
 from decider.service.feedback import FeedbackService
 from decider.service.heap import settle_heap
+from decider.service.listening import bind, channel_options
 from decider.service.loop import run
 from decider.service.metrics import Metrics, MetricsPage
 from decider.service.models import ModelService
@@ -47,14 +47,14 @@ _log = structlog.get_logger(__name__)
 
 
 class Server:
-    """A gRPC server with its health and metrics. Made by :func:`build_server`.
+    """gRPC servers of one port with their health and metrics. Made by :func:`build_server`.
 
     Parameters
     ----------
-    grpc_server
+    grpc_servers
         Not started yet.
     port
-        The port that it is bound to.
+        The port that they are bound to.
     health_servicer
         Tells whether it serves.
     metrics
@@ -69,7 +69,7 @@ class Server:
 
     def __init__(
         self,
-        grpc_server: grpc.aio.Server,
+        grpc_servers: Sequence[grpc.aio.Server],
         port: int,
         health_servicer: health.aio.HealthServicer,
         metrics: Metrics,
@@ -78,7 +78,7 @@ class Server:
         threads: ThreadPoolExecutor,
     ) -> None:
         self.port, self.metrics = port, metrics
-        self._grpc, self._health, self._settings = grpc_server, health_servicer, settings
+        self._grpc, self._health, self._settings = grpc_servers, health_servicer, settings
         self._waiting, self._threads = waiting, threads
         self._page: MetricsPage | None = None
 
@@ -116,13 +116,14 @@ class Server:
         run(self._health.enter_graceful_shutdown())
 
     async def _start(self) -> None:
-        await self._grpc.start()
+        for server in self._grpc:
+            await server.start()
         for name in ("", *SERVICES):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
 
     async def _stop(self, grace_seconds: float) -> None:
         await self._health.enter_graceful_shutdown()
-        await self._grpc.stop(grace_seconds)
+        await asyncio.gather(*(server.stop(grace_seconds) for server in self._grpc))
 
 
 def build_server(engine: Engine, registry: Registry, settings: ServiceSettings) -> Server:
@@ -147,19 +148,11 @@ def build_server(engine: Engine, registry: Registry, settings: ServiceSettings) 
 
 async def _build_server(engine: Engine, registry: Registry, settings: ServiceSettings) -> Server:
     metrics = Metrics()
+    servers, port = bind(settings.listen, channel_options(settings), shared=settings.reuse_port)
     # Every admitted call has a thread at once: waiting in a queue would only use up its deadline.
     threads = ThreadPoolExecutor(settings.max_concurrent_rpcs, thread_name_prefix="call")
-    server = grpc.aio.server(
-        maximum_concurrent_rpcs=settings.max_concurrent_rpcs, options=channel_options(settings)
-    )
-    try:
-        port = server.add_insecure_port(settings.listen)
-    except RuntimeError as error:
-        threads.shutdown(wait=False)
-        rule = "must be an address and a free port of this machine"
-        raise InvalidInput.of("listen", rule, settings.listen) from error
     waiting = WaitingDecides(engine, metrics, asyncio.get_running_loop())
-    calls = Calls(server, metrics, threads)
+    calls = Calls(servers, metrics, threads, settings.max_concurrent_rpcs)
     decision_service_pb2_grpc.add_DecisionServiceServicer_to_server(
         DecisionService(engine, settings, metrics, waiting), calls
     )
@@ -175,20 +168,7 @@ async def _build_server(engine: Engine, registry: Registry, settings: ServiceSet
         reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
             reflection.aio.ReflectionServicer(names), calls
         )
-    return Server(server, port, health_servicer, metrics, settings, waiting, threads)
-
-
-def channel_options(settings: ServiceSettings) -> list[tuple[str, int]]:
-    """What grpcio is told of a port."""
-    return [
-        ("grpc.max_receive_message_length", settings.max_message_bytes),
-        ("grpc.max_send_message_length", settings.max_message_bytes),
-        ("grpc.so_reuseport", int(settings.reuse_port)),
-        # A client that vanished without a word is noticed, and its batch with it, within 80 s.
-        ("grpc.keepalive_time_ms", 60_000),
-        ("grpc.keepalive_timeout_ms", 20_000),
-        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-    ]
+    return Server(servers, port, health_servicer, metrics, settings, waiting, threads)
 
 
 class Serving(Protocol):

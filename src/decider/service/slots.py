@@ -22,7 +22,7 @@ class Slots:
 
     def __init__(self, n_slots: int, what: str) -> None:
         self._free = threading.Semaphore(n_slots)
-        self._text = f"{n_slots} {what} are under way already, as many as are allowed: try again later"
+        self._text = too_many(n_slots, what)
 
     @contextmanager
     def one(self) -> Iterator[None]:
@@ -39,3 +39,8 @@ class Slots:
             yield
         finally:
             self._free.release()
+
+
+def too_many(most: int, what: str) -> str:
+    """Say that so many are under way, and no more may be."""
+    return f"{most} {what} are under way already, as many as are allowed: try again later"
