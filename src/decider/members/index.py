@@ -8,7 +8,6 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from decider_core.rows import find_rows
 
@@ -114,6 +113,8 @@ def text_array(data: Array, offsets: Array) -> Any:
 
 def same_text(left: Any, right: Any) -> SameId:
     """Compare strings of two Arrow arrays by places, byte for byte."""
+    # Loaded where members have texts for ids only: it takes a tenth of a second.
+    import pyarrow.compute as pc
 
     def same(places: Array, rows: Array) -> Array:
         found: Array = pc.equal(left.take(pa.array(places)), right.take(pa.array(rows))).to_numpy(
