@@ -73,9 +73,15 @@ def load_config(path: Path | None) -> Config:
         )
         if not low <= (value := getattr(config, field)) <= high
     ]
-    host, colon, port = config.listen.rpartition(":")
-    if not (host and colon and port.isdigit() and int(port) <= 65_535):
-        violations.append(Violation("config.listen", f"must be host:port, got {config.listen!r}"))
+    violations += listen_violations("config.listen", config.listen)
     if violations:
         raise InvalidInput(violations)
     return msgspec.structs.replace(config, directory=str(path.resolve().parent))
+
+
+def listen_violations(field: str, listen: str) -> list[Violation]:
+    """What is wrong with an address to listen at."""
+    host, colon, port = listen.rpartition(":")
+    if host and colon and port.isdecimal() and int(port) <= 65_535:
+        return []
+    return [Violation(field, f"must be host:port, with a port of at most 65535, got {listen!r}")]

@@ -176,6 +176,8 @@ def test_reload(served: Served) -> None:
         (["--config", "none.toml"], 2, "none.toml"),
         (["--listen", "nowhere"], 2, "nowhere"),
         (["--listen", "256.0.0.1:1"], 2, "256.0.0.1"),
+        (["--listen", "127.0.0.1:65536"], 2, "at most 65535"),
+        (["--listen", ""], 2, "must be host:port"),
     ],
 )
 def test_bad_input(own_house: Path, options: list[str], code: int, named: str) -> None:

@@ -10,6 +10,8 @@ import typer
 
 from decider.cli.options import ConfigPath, configuration, examples
 from decider.cli.output import as_json, say
+from decider.config import listen_violations
+from decider.errors import InvalidInput
 from decider.service.logs import configure_logs
 from decider.service.server import serve as serve_until_told
 from decider.service.start import open_service
@@ -24,11 +26,11 @@ EXAMPLES = examples(
 def serve(
     config: ConfigPath = None,
     listen: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="HOST:PORT", help="Address in place of the configuration's; port 0 takes a free one."
         ),
-    ] = "",
+    ] = None,
     reuse_port: Annotated[
         bool, typer.Option("--reuse-port", help="Share the port with other processes.")
     ] = False,
@@ -51,7 +53,9 @@ def serve(
     """
     configure_logs(as_json=machine)
     settings = configuration(config)
-    if listen:
+    if listen is not None:
+        if wrong := listen_violations("listen", listen):
+            raise InvalidInput(wrong)
         settings = msgspec.structs.replace(settings, listen=listen)
     if processes is None:
         processes = settings.processes
