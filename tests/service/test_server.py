@@ -26,7 +26,7 @@ from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
-from decider.errors import InvalidInput
+from decider.errors import DeciderError, InvalidInput
 from decider.models import Registry
 from decider.service.client import DeciderClient
 from decider.service.fronts import build_fronts
@@ -167,11 +167,30 @@ def test_a_port_is_shared_with_no_process_that_was_not_told_to(
 
 def test_every_connection_is_served_whichever_server_took_it(serve: Callable[..., Server]) -> None:
     server = serve()
-    own = [("grpc.use_local_subchannel_pool", 1)]
     with ExitStack() as stack:
-        for _ in range(4 * N_SERVERS):
-            channel = stack.enter_context(grpc.insecure_channel(f"127.0.0.1:{server.port}", own))
-            health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=10)
+        for place in range(4 * N_SERVERS):
+            client = stack.enter_context(DeciderClient(f"127.0.0.1:{server.port}"))
+            assert client.decide(102, request_id=f"r{place}", decision_time=NOON).messages
+
+
+def test_each_client_has_a_connection_of_its_own() -> None:
+    def ask(client: DeciderClient) -> None:
+        with pytest.raises(DeciderError):
+            client.decide(102, request_id="r", decision_time=NOON)
+
+    with ExitStack() as stack, ThreadPoolExecutor(3) as pool:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        listener.settimeout(10.0)
+        target = f"127.0.0.1:{listener.getsockname()[1]}"
+        clients = [
+            stack.enter_context(DeciderClient(target, timeout_seconds=2.0, retries=False)) for _ in range(3)
+        ]
+        asking = [pool.submit(ask, client) for client in clients]
+        # Held open, so that none is made in place of another.
+        for _ in clients:
+            stack.enter_context(listener.accept()[0])
+        for each in asking:
+            each.result(20)
 
 
 def test_two_servers_share_a_port_when_told_to(serve: Callable[..., Server]) -> None:

@@ -63,7 +63,7 @@ _SERVICE_CONFIG = {
 
 
 class DeciderClient:
-    """Calls a Decider service; to be closed, or used in a ``with`` block.
+    """Calls a Decider service over a connection of its own; to be closed, or used in a ``with`` block.
 
     Parameters
     ----------
@@ -93,6 +93,8 @@ class DeciderClient:
                 ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
                 ("grpc.max_receive_message_length", max_message_bytes),
                 ("grpc.max_send_message_length", max_message_bytes),
+                # Else all clients of a process share one, and one of the servers of the port.
+                ("grpc.use_local_subchannel_pool", 1),
             ],
         )
         self._decisions = decision_service_pb2_grpc.DecisionServiceStub(self._channel)
