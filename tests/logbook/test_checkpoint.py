@@ -9,6 +9,7 @@ from collections.abc import Callable
 from errno import ENOSPC
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 
 import pytest
 
@@ -100,18 +101,24 @@ def test_a_log_in_use_is_made_as_long_as_it_may_get_and_then_written_over(tmp_pa
     assert in_database(path) == 31 * EVERY_ROWS
 
 
+@pytest.mark.parametrize("free", [0, 8 * MAX_WAL_BYTES, 1 << 40])
 def test_a_disk_without_room_for_a_longer_log_is_no_failure(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int
 ) -> None:
+    tried = []
+
     def full(wal: Path, n_bytes: int) -> None:
+        tried.append(n_bytes)
         raise OSError(ENOSPC, "No space left on device")
 
     monkeypatch.setattr(checkpoint, "lengthen", full)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
     path = tmp_path / "log.sqlite"
     commits = GroupCommit(open_writer(path), 1, Checkpoints(path))
     commits.submit(ADD, rows("r", EVERY_ROWS), numbered=True).wait()
     assert soon(lambda: in_database(path) == EVERY_ROWS)
     commits.close()
+    assert bool(tried) == (free > 8 * MAX_WAL_BYTES)
 
 
 def test_without_the_thread_nothing_is_copied_before_the_log_is_long(tmp_path: Path) -> None:

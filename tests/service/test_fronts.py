@@ -209,6 +209,19 @@ def test_a_taken_port_is_a_clear_error(engine: Engine, tmp_path: Path) -> None:
             build_fronts(engine, Registry(tmp_path), settings, 1)
 
 
+def test_services_with_fronts_share_a_port_when_told_to(engine: Engine, tmp_path: Path) -> None:
+    settings = replace(SETTINGS, reuse_port=True)
+    first = build_fronts(engine, Registry(tmp_path), settings, 1)
+    try:
+        second = build_fronts(
+            engine, Registry(tmp_path), replace(settings, listen=f"127.0.0.1:{first.port}"), 1
+        )
+        second.stop(0.0)
+    finally:
+        first.stop(0.0)
+    assert second.port == first.port
+
+
 def test_frames_survive_any_cut() -> None:
     calls = [Call(place, bytes([place]) * (place * 37)) for place in range(20)]
     answers = [Answer(1, b"yes"), Answer(2, b"", b"status")]

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sqlite3
 import threading
 from pathlib import Path
@@ -23,6 +24,8 @@ EVERY_ROWS = 500
 """A decision changes about two pages."""
 _PIECE = bytes(1 << 20)
 """Forced to the disk one by one: a commit that comes meanwhile waits a millisecond for it at most."""
+_ROOM = 8
+"""So many times what the write-ahead log may take must be free on the disk before it is made longer."""
 
 
 class Checkpoints:
@@ -63,9 +66,10 @@ class Checkpoints:
             self._due.clear()
             if self._closed:
                 return
-            # Without it commits are slower, and those that find the disk full say so themselves.
+            # Without it commits are slower, and no more: those that find the disk full say so themselves.
             with contextlib.suppress(OSError):
-                lengthen(self._wal, MAX_WAL_BYTES)
+                if shutil.disk_usage(self._wal.parent).free > _ROOM * MAX_WAL_BYTES:
+                    lengthen(self._wal, MAX_WAL_BYTES)
             try:
                 self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             except sqlite3.Error:

@@ -123,7 +123,7 @@ class _Fronts:
     def __init__(self, folder: TemporaryDirectory[str], settings: ServiceSettings, n_fronts: int) -> None:
         self._folder, self._stopping = folder, threading.Event()
         # Held open, so that the port stays ours while fronts come and go.
-        self._reserved, self.port = reserve(settings.listen)
+        self._reserved, self.port = reserve(settings.listen, shared=settings.reuse_port)
         host = settings.listen.rpartition(":")[0]
         sockets = Path(folder.name)
         told = FrontSettings(

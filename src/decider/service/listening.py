@@ -89,15 +89,23 @@ def check_free(listen: str) -> None:
                     raise _not_free(listen) from error
 
 
-def reserve(listen: str) -> tuple[socket.socket, int]:
+def reserve(listen: str, *, shared: bool) -> tuple[socket.socket, int]:
     """Hold a port that processes of ours are going to share; give it and its number.
+
+    Parameters
+    ----------
+    listen
+        ``HOST:PORT``.
+    shared
+        Processes of others may have the port too.
 
     Raises
     ------
     InvalidInput
-        When the address cannot be bound, or another process has it.
+        When the address cannot be bound.
     """
-    check_free(listen)
+    if not shared:
+        check_free(listen)
     family, kind, protocol, _, address = _addresses(listen)[0]
     reserved = socket.socket(family, kind, protocol)
     try:
