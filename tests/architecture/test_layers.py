@@ -20,7 +20,7 @@ LAYERS = (
     ("evaluation", "experiments", "decision"),
     ("logbook", "models", "members", "catalog"),
 )
-BELOW_ALL = {"errors", "clock", "config"}
+BELOW_ALL = {"errors", "clock", "config", "priority"}
 CORE_MAY_IMPORT = {"numpy", "numba", "llvmlite", "decider_core"}
 # The bench measures the service from outside, against bare gRPC.
 MAY_KNOW_GRPC = {"service", "v1", "bench"}

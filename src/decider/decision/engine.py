@@ -28,6 +28,7 @@ from decider.decision.together import InForce, Outcome, Together
 from decider.decision.unsent import unsent_reasons
 from decider.errors import InvalidInput, NotReady, Violation
 from decider.logbook.schema import EventRecord, EventResult
+from decider.priority import step_back
 from decider_core.history import LiveSends
 
 
@@ -48,6 +49,8 @@ class Engine:
         Finds the parts of a past decision.
     read_parts
         Reads the parts anew for `reload`.
+    runs_step_back
+        Steps of niceness by which the threads for runs let others go first; see :func:`decider.priority.step_back`.
     """
 
     def __init__(
@@ -58,10 +61,13 @@ class Engine:
         threads: int,
         recall: Recall,
         read_parts: Callable[[], Parts],
+        runs_step_back: int = 0,
     ) -> None:
         self._log, self._clock, self._recall, self._read_parts = log, clock, recall, read_parts
         keep_freed_memory()
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="decide")
+        self._pool = ThreadPoolExecutor(
+            threads, thread_name_prefix="decide", initializer=step_back, initargs=(runs_step_back,)
+        )
         self._reloading = threading.Lock()
         self._runs: WeakSet[Run] = WeakSet()
         self._state = InForce(parts, self._exposure(parts, self._since(parts)))

@@ -42,8 +42,17 @@ class Composition:
         self.close()
 
 
-def compose(config: Config, clock: Clock | None = None) -> Composition:
+def compose(config: Config, clock: Clock | None = None, runs_step_back: int = 0) -> Composition:
     """Open everything that `config` names.
+
+    Parameters
+    ----------
+    config
+        The configuration.
+    clock
+        The system's, unless another is given.
+    runs_step_back
+        As for :class:`Engine`.
 
     Raises
     ------
@@ -64,7 +73,7 @@ def compose(config: Config, clock: Clock | None = None) -> Composition:
             return fresh
 
         threads = config.threads or os.cpu_count() or 1
-        engine = Engine(parts, log, time, threads, archive.recall, read_and_keep)
+        engine = Engine(parts, log, time, threads, archive.recall, read_and_keep, runs_step_back)
     except BaseException:
         log.close()
         raise

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import selectors
 import socket
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -15,6 +13,7 @@ from pathlib import Path
 from google.rpc import code_pb2
 
 from decider.errors import InvalidInput, Violation
+from decider.priority import step_back
 from decider.service import deciding, link
 from decider.service.deciding import Deciding
 from decider.service.front import DECIDE
@@ -78,7 +77,9 @@ class Exchange:
             each.close()
 
     def _run(self) -> None:
-        _let_fronts_go_first()
+        # Where fronts and engine want a core at once, what a front brings meanwhile is decided together, and each call
+        # costs less; the other way round, groups are small and cost most, and all callers wait for the fronts.
+        step_back(BEHIND_FRONTS)
         # This thread reads and decides in turn: another one to read would only take the interpreter from it.
         with selectors.DefaultSelector() as selector:
             selector.register(self._listener, selectors.EVENT_READ)
@@ -140,17 +141,6 @@ class Exchange:
         self._seconds.observe(seconds, len(asked))
         for front, some in by_front.items():
             front.send(some)
-
-
-def _let_fronts_go_first() -> None:
-    """Give this thread a lower priority than others, where threads have priorities of their own.
-
-    Where cores are wanted by fronts and engine at once, what a front brings meanwhile is decided together, and each
-    costs less; the other way round, groups are small and cost most, and all callers wait for the fronts.
-    """
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, 0) + BEHIND_FRONTS)
 
 
 def _parsed(raw: bytes) -> decision_service_pb2.DecideRequest:

@@ -20,6 +20,9 @@ from decider.service.fronts import FrontedServer, build_fronts
 from decider.service.server import Server, build_server
 from decider.service.settings import ServiceSettings
 
+BEHIND_CALLS = 15
+"""Steps of niceness by which the threads of runs let calls go first, also those that are decided behind fronts."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -42,7 +45,7 @@ def open_service(
     DeciderError
         Naming what is wrong; nothing stays open then.
     """
-    composition = compose(config)
+    composition = compose(config, runs_step_back=BEHIND_CALLS)
     try:
         warm_up(composition.engine)
         engine, registry, settings = composition.engine, composition.registry, settings_of(config, reuse_port)
