@@ -21,12 +21,12 @@ import msgspec
 from google.rpc import status_pb2
 from grpc_status import rpc_status
 
-from decider.errors import Unavailable
+from decider.errors import Overloaded, Unavailable
 from decider.service.bridge import PEER, Bridge
 from decider.service.heap import settle_heap
 from decider.service.link import Frames, call_frame
 from decider.service.listening import bind
-from decider.service.slots import too_many
+from decider.service.slots import Slots
 
 DECIDE = "/decider.v1.DecisionService/Decide"
 _GONE = "the engine process is gone"
@@ -46,42 +46,19 @@ class FrontSettings(msgspec.Struct, frozen=True, kw_only=True):
     grace_seconds: float
 
 
-class Places:
-    """Calls that a front holds at once, whichever of its servers took them.
-
-    Parameters
-    ----------
-    most
-        More are refused.
-    """
-
-    def __init__(self, most: int) -> None:
-        self._n_free, self._text = most, too_many(most, "calls")
-
-    async def take(self, context: Any) -> None:
-        """Take a place, or end the call; :meth:`leave` it."""
-        if self._n_free == 0:
-            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, self._text)
-        self._n_free -= 1
-
-    def leave(self) -> None:
-        """Leave it to another call."""
-        self._n_free += 1
-
-
 class Link(asyncio.Protocol):
     """The way to the engine for calls of Decide.
 
     Parameters
     ----------
-    places
-        Each call takes one.
+    slots
+        Each call holds one.
     """
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, slots: Slots) -> None:
         self.gone = asyncio.Event()
         self._transport: asyncio.WriteTransport | None = None
-        self._places, self._frames = places, Frames()
+        self._slots, self._frames = slots, Frames()
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._n_calls = 0
 
@@ -107,11 +84,11 @@ class Link(asyncio.Protocol):
         """The behaviour of Decide."""
         if self._transport is None or self.gone.is_set():
             await context.abort(grpc.StatusCode.UNAVAILABLE, _GONE)
-        await self._places.take(context)
         try:
-            answer = await self._answer(request)
-        finally:
-            self._places.leave()
+            with self._slots.one():
+                answer = await self._answer(request)
+        except Overloaded as error:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
         if answer is None:
             await context.abort(grpc.StatusCode.UNAVAILABLE, _GONE)
         if answer.status:
@@ -139,14 +116,12 @@ class Relay(grpc.GenericRpcHandler):  # type: ignore[misc]
         To the engine's server.
     threads
         Relay; each call has one.
-    places
-        Each call takes one.
+    slots
+        Each call holds one.
     """
 
-    def __init__(
-        self, link: Link, channel: grpc.Channel, threads: ThreadPoolExecutor, places: Places
-    ) -> None:
-        self._channel, self._threads, self._places = channel, threads, places
+    def __init__(self, link: Link, channel: grpc.Channel, threads: ThreadPoolExecutor, slots: Slots) -> None:
+        self._channel, self._threads, self._slots = channel, threads, slots
         self._handlers = {DECIDE: grpc.unary_unary_rpc_method_handler(link.decide)}
 
     def service(self, details: Any) -> Any:
@@ -169,18 +144,19 @@ class Relay(grpc.GenericRpcHandler):  # type: ignore[misc]
                 bridge.write(answer)
 
         async def relay(_requests: object, context: Any) -> None:
-            await self._places.take(context)
             loop = asyncio.get_running_loop()
             bridge = Bridge(context, loop)
             try:
-                await loop.run_in_executor(self._threads, pump, bridge, context.time_remaining())
+                with self._slots.one():
+                    await loop.run_in_executor(self._threads, pump, bridge, context.time_remaining())
+            except Overloaded as error:
+                await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
             except grpc.RpcError as error:
                 await context.abort(
                     error.code(), error.details() or "", tuple(error.trailing_metadata() or ())
                 )
             finally:
                 bridge.cancel()
-                self._places.leave()
 
         return relay
 
@@ -196,13 +172,14 @@ async def serve(settings: FrontSettings) -> int:
     loop.add_signal_handler(signal.SIGTERM, told.set)
     # Ctrl-C reaches all processes of a terminal: the engine says when to end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    places = Places(settings.max_concurrent_rpcs)
-    _, link = await loop.create_unix_connection(lambda: Link(places), settings.link)
+    # grpcio's own limit would be each server's.
+    slots = Slots(settings.max_concurrent_rpcs, "calls")
+    _, link = await loop.create_unix_connection(lambda: Link(slots), settings.link)
     sizes = [("grpc.max_receive_message_length", settings.max_message_bytes)]
     sizes.append(("grpc.max_send_message_length", settings.max_message_bytes))
     threads = ThreadPoolExecutor(settings.max_concurrent_rpcs, thread_name_prefix="relay")
     with grpc.insecure_channel(f"unix:{settings.engine}", options=sizes) as channel:
-        relay = Relay(link, channel, threads, places)
+        relay = Relay(link, channel, threads, slots)
         servers, _ = bind(settings.listen, settings.options, shared=True)
         for server in servers:
             server.add_generic_rpc_handlers((relay,))

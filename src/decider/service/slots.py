@@ -1,4 +1,4 @@
-"""A limit on what holds a thread for long."""
+"""A limit on how many are under way at once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from decider.errors import Overloaded
 
 
 class Slots:
-    """At most so many at once of what holds a thread for long.
+    """At most so many at once, of what holds a thread for long, or of calls.
 
     Parameters
     ----------
