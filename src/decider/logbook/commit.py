@@ -25,16 +25,20 @@ class Group:
     that its waiters pass through, where an event is five objects.
     """
 
-    __slots__ = ("_unsettled", "commits", "failure", "n_rows", "settled", "writes")
+    __slots__ = ("_unsettled", "commits", "failure", "n_rows", "writes")
 
     def __init__(self, commits: GroupCommit | None = None) -> None:
         self.commits = commits
         self.writes: list[tuple[str, list[Row]]] = []
         self.n_rows = 0
-        self.settled = False
         self.failure: BaseException | None = None
         self._unsettled: threading.Lock | None = threading.Lock()
         self._unsettled.acquire()
+
+    @property
+    def settled(self) -> bool:
+        """Whether it is on disk, or known never to be."""
+        return self._unsettled is None
 
     def add(self, statement: str, rows: list[Row]) -> None:
         """Rows of a statement, after those that are there."""
@@ -48,7 +52,6 @@ class Group:
         """Say that it is on disk, or why it never will be; whoever waits goes on."""
         self.failure = failure
         self.writes = _NO_WRITES  # tickets outlive it by thousands of decisions, and would hold the rows
-        self.settled = True
         unsettled, self._unsettled = self._unsettled, None
         assert unsettled is not None
         unsettled.release()
