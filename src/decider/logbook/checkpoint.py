@@ -5,8 +5,8 @@ that group would wait. Here another thread does it, and the writer only when its
 long as groups follow each other without a pause, a log that is never copied to its end is never begun anew.
 
 A commit that makes the write-ahead log longer takes twice as long as one that writes over what was copied: the file's
-new length goes to the disk too, by way of the file system's own journal. So a log that is written to in earnest is made
-as long as it may get at once.
+new length and blocks go to the disk too, and pages that are new are cleared first. So a log that is written to in
+earnest is made as long as it may get at once.
 """
 
 from __future__ import annotations
