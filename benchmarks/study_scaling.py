@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -99,23 +99,22 @@ def mapped(path: Path, chain: Chain) -> dict[str, Any]:
 
 def threads() -> pl.DataFrame:
     """Members a second on one thread and on two, in turn, and how sgemm scales beside them: the machine's own."""
-    chains, products = (
-        [Chain("full", True, seed=seed) for seed in range(2)],
-        [square_product(), square_product()],
-    )
-    turns = {"chain": 24, "sgemm": 2}
-    rates = []
-    for name, calls in (("chain", chains), ("sgemm", products)):
-        sides = together(calls[:1], turns[name]), together(calls, turns[name])
-        rates += [n * turns[name] / s for n, s in enumerate(median_seconds(*sides, rounds=25), start=1)]
+    chain = _on_threads([Chain("full", True, seed=seed) for seed in range(2)], 24)
+    sgemm = _on_threads([square_product(), square_product()], 2)
     return pl.DataFrame(
         {
             "threads": [1, 2],
-            "members_per_second": [CHUNK * rate for rate in rates[:2]],
-            "times": [1.0, rates[1] / rates[0]],
-            "sgemm_times": [1.0, rates[3] / rates[2]],
+            "members_per_second": [CHUNK * rate for rate in chain],
+            "times": [rate / chain[0] for rate in chain],
+            "sgemm_times": [rate / sgemm[0] for rate in sgemm],
         }
     )
+
+
+def _on_threads(calls: Sequence[Callable[[], object]], turns: int) -> list[float]:
+    """Calls a second of the first alone, and of both at once."""
+    one, two = median_seconds(together(calls[:1], turns), together(calls, turns), rounds=25)
+    return [turns / one, 2 * turns / two]
 
 
 def roofline() -> pl.DataFrame:
