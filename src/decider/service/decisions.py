@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from decider.decision.request import MemberRequest
 from decider.errors import InvalidInput, Violation
 from decider.service.answers import explanation_message
 from decider.service.batch import Batch
@@ -33,7 +34,11 @@ class DecisionService(decision_service_pb2_grpc.DecisionServiceServicer):
     """
 
     def __init__(
-        self, engine: Engine, settings: ServiceSettings, metrics: Metrics, waiting: WaitingDecides
+        self,
+        engine: Engine,
+        settings: ServiceSettings,
+        metrics: Metrics,
+        waiting: WaitingDecides[MemberRequest],
     ) -> None:
         self._engine, self._settings, self._metrics = engine, settings, metrics
         self._waiting = waiting

@@ -14,7 +14,9 @@ import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
+from decider.decision.request import MemberRequest
 from decider.service.calls import Calls
+from decider.service.deciding import Deciding
 from decider.service.decisions import DecisionService
 from decider.service.feedback import FeedbackService
 from decider.service.heap import settle_heap
@@ -74,7 +76,7 @@ class Server:
         health_servicer: health.aio.HealthServicer,
         metrics: Metrics,
         settings: ServiceSettings,
-        waiting: WaitingDecides,
+        waiting: WaitingDecides[MemberRequest],
         threads: ThreadPoolExecutor,
     ) -> None:
         self.port, self.metrics = port, metrics
@@ -151,7 +153,7 @@ async def _build_server(engine: Engine, registry: Registry, settings: ServiceSet
     servers, port = bind(settings.listen, channel_options(settings), shared=settings.reuse_port)
     # Every admitted call has a thread at once: waiting in a queue would only use up its deadline.
     threads = ThreadPoolExecutor(settings.max_concurrent_rpcs, thread_name_prefix="call")
-    waiting = WaitingDecides(engine, metrics, asyncio.get_running_loop())
+    waiting = WaitingDecides(Deciding(engine, metrics).decide, asyncio.get_running_loop())
     calls = Calls(servers, metrics, threads, settings.max_concurrent_rpcs)
     decision_service_pb2_grpc.add_DecisionServiceServicer_to_server(
         DecisionService(engine, settings, metrics, waiting), calls

@@ -8,40 +8,38 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
+from typing import Generic, TypeVar
 
-from decider.decision.request import MemberRequest
-from decider.service.deciding import Answer, Deciding
-from decider.service.metrics import Metrics
-from decider.service.ports import Engine
+from decider.service.deciding import Answer
 
 MAX_TOGETHER = 256
 """Most calls in a group: bounds how long the first one waits for the last."""
 
-Call = tuple[MemberRequest, "asyncio.Future[bytes]"]
+Request = TypeVar("Request")
 
 
-class WaitingDecides:
+class WaitingDecides(Generic[Request]):
     """Calls of Decide on their way; :meth:`close` when no more come.
 
     Parameters
     ----------
-    engine
-        Decides.
-    metrics
-        Counts decisions.
+    decide
+        Gives the answers of a group; called in a thread of this class.
     loop
         Where the calls are awaited.
     """
 
-    def __init__(self, engine: Engine, metrics: Metrics, loop: asyncio.AbstractEventLoop) -> None:
-        self._deciding, self._loop = Deciding(engine, metrics), loop
-        self._calls: SimpleQueue[Call | None] = SimpleQueue()
+    def __init__(
+        self, decide: Callable[[Sequence[Request]], Sequence[Answer]], loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._decide_group, self._loop = decide, loop
+        self._calls: SimpleQueue[tuple[Request, asyncio.Future[bytes]] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._decide_all, name="decide-together", daemon=True)
         self._thread.start()
 
-    def decide(self, request: MemberRequest) -> asyncio.Future[bytes]:
+    def decide(self, request: Request) -> asyncio.Future[bytes]:
         """The serialised answer to come, once the decision is durable. To be called on the loop."""
         future: asyncio.Future[bytes] = self._loop.create_future()
         self._calls.put((request, future))
@@ -69,9 +67,9 @@ class WaitingDecides:
             if not open_:
                 return
 
-    def _decide(self, group: list[Call]) -> None:
+    def _decide(self, group: list[tuple[Request, asyncio.Future[bytes]]]) -> None:
         futures = [future for _, future in group]
-        answers = self._deciding.decide([request for request, _ in group])
+        answers = self._decide_group([request for request, _ in group])
         try:
             # All callers of a group wake at once.
             self._loop.call_soon_threadsafe(_settle, futures, answers)
