@@ -39,6 +39,38 @@ def link_entries(rows: I64, first: int, head: I32, following: I32) -> None:
     _link_entries(rows, first, head, following)
 
 
+class Lists(NamedTuple):
+    """The arrays of :class:`decider_core.sends.LiveSends` from `head` to `sequence`, to be written to."""
+
+    head: I32
+    next: I32
+    code: I32
+    kind: U8
+    occasion: I32
+    time_micros: I64
+    sequence: I64
+
+
+def check_lists(live: tuple[I32, I32, I32, U8, I32, I64, I64]) -> Lists:
+    """Return the arrays as they are written to, checked once for many calls of :func:`append_sets`.
+
+    Raises
+    ------
+    ContractError
+        If an array has another dtype or shape, or may not be written.
+    """
+    n_entries, n_occasions = len(live[1]), len(live[5])
+    return Lists(
+        check_output("head", live[0], np.int32, (len(live[0]),)),
+        check_output("next", live[1], np.int32, (n_entries,)),
+        check_output("live code", live[2], np.int32, (n_entries,)),
+        check_output("kind", live[3], np.uint8, (n_entries,)),
+        check_output("occasion", live[4], np.int32, (n_entries,)),
+        check_output("live time_micros", live[5], np.int64, (n_occasions,)),
+        check_output("live sequence", live[6], np.int64, (n_occasions,)),
+    )
+
+
 def append_sets(
     sets: I16,
     rows: I64,
@@ -46,7 +78,7 @@ def append_sets(
     time_micros: I64,
     sequence: I64,
     first: tuple[int, int],
-    live: tuple[I32, I32, I32, U8, I32, I64, I64],
+    lists: Lists,
 ) -> tuple[int, int]:
     """Put the sends of message sets at the head of their rows' lists, member after member.
 
@@ -62,8 +94,8 @@ def append_sets(
         Of each member's sends, or of all: then they are one occasion.
     first
         Places of the first send among the entries, and of its occasion among the occasions.
-    live
-        The arrays of :class:`decider_core.sends.LiveSends` from `head` to `sequence`; written.
+    lists
+        From :func:`check_lists`; written.
 
     Returns
     -------
@@ -72,7 +104,8 @@ def append_sets(
     Raises
     ------
     ContractError
-        If an argument has another dtype or shape, a candidate or a row lies outside, or there is no room.
+        If an argument has another dtype or shape, a candidate or a row lies outside, or there is no room; nothing is
+        written then.
     """
     sets = check_array("sets", sets, np.int16, (None, None))
     n_members = sets.shape[1]
@@ -82,58 +115,23 @@ def append_sets(
     sequence = check_array("sequence", sequence, np.int64, time_micros.shape)
     if time_micros.size not in (1, n_members):
         raise ContractError(f"time_micros must have 1 or {n_members} numbers, got {time_micros.size}")
-    n_entries, n_occasions = len(live[1]), len(live[5])
-    head = check_output("head", live[0], np.int32, (len(live[0]),))
-    entries = Entries(
-        check_output("next", live[1], np.int32, (n_entries,)),
-        check_output("live code", live[2], np.int32, (n_entries,)),
-        check_output("kind", live[3], np.uint8, (n_entries,)),
-        check_output("occasion", live[4], np.int32, (n_entries,)),
-        check_output("live time_micros", live[5], np.int64, (n_occasions,)),
-        check_output("live sequence", live[6], np.int64, (n_occasions,)),
-    )
-    check_sets(sets, codes.size)
-    check_range("rows", rows, 0, head.size - 1)
-    entry, occasion = first
-    last = entry + int(_count_messages(sets.reshape(-1)))
-    check_number("first entry", entry, 0, n_entries)
-    check_number("last entry", last, 0, n_entries)
-    check_number("first occasion", occasion, 0, n_occasions)
-    check_number("last occasion", occasion + time_micros.size, 0, n_occasions)
+    entry, occasion = int(first[0]), int(first[1])
+    n_sends = _count_sends(sets.reshape(-1), rows, codes.size, len(lists.head))
+    if n_sends < 0:
+        check_sets(sets, codes.size)
+        check_range("rows", rows, 0, len(lists.head) - 1)
+    last = entry + n_sends
+    check_number("first entry", entry, 0, len(lists.next))
+    check_number("last entry", last, 0, len(lists.next))
+    check_number("first occasion", occasion, 0, len(lists.sequence))
+    check_number("last occasion", occasion + time_micros.size, 0, len(lists.sequence))
     if time_micros.size == n_members:
-        return last, _append_sets(sets, rows, codes, time_micros, sequence, entry, occasion, head, entries)
-    if last == entry:
+        return last, _append_sets(sets, rows, codes, time_micros, sequence, entry, occasion, lists)
+    if n_sends == 0:
         return last, occasion
-    entries.time_micros[occasion], entries.sequence[occasion] = time_micros[0], sequence[0]
-    _append_together(sets, rows, codes, entry, last, occasion, head, entries)
+    lists.time_micros[occasion], lists.sequence[occasion] = time_micros[0], sequence[0]
+    _append_together(sets, rows, codes, entry, last, occasion, lists)
     return last, occasion + 1
-
-
-def count_messages(sets: I16) -> int:
-    """Return how many places of sets are not empty.
-
-    Parameters
-    ----------
-    sets : i16[max_messages, n_members]
-        Candidates, -1 in empty places.
-
-    Raises
-    ------
-    ContractError
-        If the argument has another dtype or shape.
-    """
-    return int(_count_messages(check_array("sets", sets, np.int16, (None, None)).reshape(-1)))
-
-
-class Entries(NamedTuple):
-    """The arrays of :class:`decider_core.sends.LiveSends` that are written, but the heads."""
-
-    next: I32
-    code: I32
-    kind: U8
-    occasion: I32
-    time_micros: I64
-    sequence: I64
 
 
 @kernel
@@ -145,8 +143,7 @@ def _append_sets(
     sequence: I64,
     first: int,
     occasion: int,
-    head: I32,
-    entries: Entries,
+    lists: Lists,
 ) -> int:
     # Returns how many occasions there are now.
     i, n_occasions = np.int32(first), np.int32(occasion)
@@ -157,28 +154,28 @@ def _append_sets(
             if k < 0:
                 continue
             if is_new:
-                entries.time_micros[n_occasions], entries.sequence[n_occasions] = time_micros[r], sequence[r]
+                lists.time_micros[n_occasions], lists.sequence[n_occasions] = time_micros[r], sequence[r]
                 n_occasions = np.int32(n_occasions + 1)
                 is_new = False
-            entries.code[i], entries.kind[i] = codes[k], np.uint8(SEND)
-            entries.occasion[i] = np.int32(n_occasions - 1)
+            lists.code[i], lists.kind[i] = codes[k], np.uint8(SEND)
+            lists.occasion[i] = np.int32(n_occasions - 1)
             # The head last: whoever follows it meanwhile finds a whole entry.
-            entries.next[i] = head[rows[r]]
-            head[rows[r]] = i
+            lists.next[i] = lists.head[rows[r]]
+            lists.head[rows[r]] = i
             i = np.int32(i + 1)
     return int(n_occasions)
 
 
 @kernel
 def _append_together(
-    sets: I16, rows: I64, codes: I32, first: int, last: int, when: int, head: I32, entries: Entries
+    sets: I16, rows: I64, codes: I32, first: int, last: int, when: int, lists: Lists
 ) -> None:
     # Of one occasion. How many messages a set has is nothing a processor can guess, so nothing is asked: of an empty
     # place an entry is written too, and written over by the next one.
-    code, following = entries.code, entries.next
-    entries.occasion[first:last] = np.int32(when)
+    head, code, following = lists.head, lists.code, lists.next
+    lists.occasion[first:last] = np.int32(when)
     # Fresh memory is zero, and so is SEND: what is not written to takes no memory.
-    kind, n_other = entries.kind[first:last], 0
+    kind, n_other = lists.kind[first:last], 0
     for i in range(kind.size):
         n_other += kind[i] != SEND
     if n_other > 0:
@@ -200,11 +197,15 @@ def _append_together(
 
 
 @kernel
-def _count_messages(sets: I16) -> int:
-    n = 0
+def _count_sends(sets: I16, rows: I64, n_candidates: int, n_rows: int) -> int:
+    # Returns -1 where a candidate or a row lies outside.
+    n_sends = n_wrong = 0
     for i in range(sets.size):
-        n += sets[i] >= 0
-    return n
+        n_sends += sets[i] >= 0
+        n_wrong += (sets[i] < -1) | (sets[i] >= n_candidates)
+    for i in range(rows.size):
+        n_wrong += (rows[i] < 0) | (rows[i] >= n_rows)
+    return n_sends if n_wrong == 0 else -1
 
 
 @kernel

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from decider_core.contracts import ContractError
-from decider_core.sending import append_sets, count_messages
+from decider_core.sending import append_sets, check_lists
 from decider_core.sends import changed_places, mark_later
 
 OCCASION = np.array([0, 0, 1, 2], np.int32)
@@ -59,7 +59,6 @@ def test_sets_are_entered_as_their_sends(together, n_members, n_places):
     sets = g.integers(-2, 5, (n_places, n_members)).clip(-1).astype(np.int16)
     rows, codes = g.integers(0, 7, n_members), np.array([4, 2, 9, 0, 1], np.int32)
     sends = int((sets >= 0).sum())
-    assert count_messages(sets) == sends
     n_times = 1 if together else n_members
     times, sequence = np.arange(n_times) + 100, np.arange(n_times) + 200
     first, n_entries, n_occasions = 3, 3 + sends, 2 + n_times
@@ -70,7 +69,7 @@ def test_sets_are_entered_as_their_sends(together, n_members, n_places):
     )
     kind, occasion = np.full(n_entries, 9, np.uint8), np.full(n_entries, 77, np.int32)
     when, place = np.zeros(n_occasions, np.int64), np.zeros(n_occasions, np.int64)
-    live = (head, following, code, kind, occasion, when, place)
+    live = check_lists((head, following, code, kind, occasion, when, place))
     end = append_sets(sets, rows, codes, times, sequence, (first, 2), live)
     expected, last = lists_of(sets, rows, codes, first, 7)
     assert end == (last, 2 + (min(sends, 1) if together else int((sets >= 0).any(axis=0).sum())))
@@ -85,3 +84,29 @@ def test_sets_are_entered_as_their_sends(together, n_members, n_places):
             entry = int(following[entry])
         assert found == expected[row]
     assert following[:3].tolist() == [77] * 3
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sets": [[0, 2]]}, r"sets must be in \[-1, 1\], got 2 at \[0, 1\]"),
+        ({"sets": [[-2, 0]]}, r"sets must be in \[-1, 1\], got -2 at \[0, 0\]"),
+        ({"rows": [0, 3]}, r"rows must be in \[0, 2\], got 3 at \[1\]"),
+        ({"rows": [-1, 0]}, r"rows must be in \[0, 2\], got -1 at \[0\]"),
+        ({"first": (3, 0)}, r"last entry must be finite and in \[0, 4\], got 5.0"),
+        ({"first": (0, 4)}, r"last occasion must be finite and in \[0, 4\], got"),
+    ],
+)
+def test_refuses_sets_that_cannot_be_entered(together, change, message):
+    """And writes nothing then."""
+    live = [np.zeros(n, kind) for n, kind in ((3, "i4"), (4, "i4"), (4, "i4"), (4, "u1"), (4, "i4"))]
+    live += [np.zeros(4, np.int64), np.zeros(4, np.int64)]
+    asked = {"sets": [[0, 1]], "rows": [0, 2], "first": (0, 0)} | change
+    when = np.ones(1 if together else 2, np.int64)
+    with pytest.raises(ContractError, match=message):
+        append_sets(
+            np.array(asked["sets"], np.int16), np.array(asked["rows"]), np.array([7, 8], np.int32), when, when,
+            asked["first"], check_lists(tuple(live)),
+        )  # fmt: skip
+    assert not any(array.any() for array in live)

@@ -13,7 +13,7 @@ from decider.members.vocabulary import CodeTables, SendName, Translates
 from decider_core.history import OPT_OUT as OPT_OUT
 from decider_core.history import SEND as SEND
 from decider_core.rows import stretch_of
-from decider_core.sending import append_sets, count_messages, link_entries
+from decider_core.sending import append_sets, check_lists, link_entries
 from decider_core.sends import changed_places
 
 Array = npt.NDArray[Any]
@@ -85,7 +85,7 @@ class LiveHistory:
             time_micros=np.zeros(capacity, np.int64),
             sequence=np.zeros(capacity, np.int64),
         )
-        self._view, self._shown = view, _read_only(view)
+        self._view, self._shown, self._lists = view, _read_only(view), check_lists(view)
 
     @property
     def lock(self) -> threading.RLock:
@@ -206,10 +206,10 @@ class LiveHistory:
             for each in (time_micros, sequence)
         )
         with self._lock:
-            self._reserve(self._n_entries + count_messages(sets), self._n_occasions + sequences.size)
+            self._reserve(self._n_entries + sets.size, self._n_occasions + sequences.size)
             first = self._n_entries, self._n_occasions
             self._n_entries, self._n_occasions = append_sets(
-                sets, rows, codes, times, sequences, first, self._view
+                sets, rows, codes, times, sequences, first, self._lists
             )
             if sequences.size:
                 self._last_sequence = max(self._last_sequence, int(sequences.max()))
@@ -279,7 +279,7 @@ class LiveHistory:
             *(_grown(values, entries) for values in old[1:5]),
             *(_grown(values, occasions) for values in old[5:]),
         )
-        self._view, self._shown = view, _read_only(view)
+        self._view, self._shown, self._lists = view, _read_only(view), check_lists(view)
 
 
 def _doubled(capacity: int, needed: int) -> int:
