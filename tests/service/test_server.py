@@ -275,14 +275,26 @@ def test_sighup_reloads_and_a_refused_reload_changes_nothing(process: subprocess
 
 def test_what_is_there_for_good_is_out_of_the_collectors_rounds() -> None:
     program = """
-import gc, time
-import decider.service.start
-from decider.service.heap import settle_heap
-held = [[place] for place in range(1000)]
-settle_heap()
+import gc
+from decider.service.heap import made_to_stay, settle_heap
+rounds = []
+gc.callbacks.append(lambda phase, told: rounds.append(phase))
+try:
+    with made_to_stay():
+        import decider.service.start
+        held = [[place] for place in range(1000)]
+        assert not rounds
+        raise KeyError
+except KeyError:
+    assert gc.isenabled()
 assert gc.get_freeze_count() > 10_000
 assert not any(each is held for each in gc.get_objects())
+loop = []
+loop.append(loop)
+gc.freeze()
+del loop
 settle_heap()
+assert rounds
 assert gc.get_freeze_count() > 10_000
 gc.unfreeze()
 assert any(each is held for each in gc.get_objects())

@@ -23,7 +23,7 @@ from decider.clock import SystemClock
 from decider.config import load_config
 from decider.decision.request import MemberRequest
 from decider.service.answers import time_message
-from decider.service.heap import settle_heap
+from decider.service.heap import made_to_stay
 from decider.service.logs import configure_logs
 from decider.service.loop import run
 from decider.service.serialised import decide_response
@@ -108,7 +108,8 @@ async def start_echo(
 def serve(config: str, n_members: str, n_fronts: str) -> None:
     """Serve until standard input closes; prints the port, and how long answers are."""
     configure_logs(as_json=True)
-    composition, server = open_service(load_config(Path(config)), n_fronts=int(n_fronts))
+    with made_to_stay():
+        composition, server = open_service(load_config(Path(config)), n_fronts=int(n_fronts))
     now = SystemClock().now_micros()
     sizes = []
     for place in range(200):
@@ -117,7 +118,6 @@ def serve(config: str, n_members: str, n_fronts: str) -> None:
             decision_time_micros=now, dry_run=True,
         )  # fmt: skip
         sizes.append(len(decide_response(composition.engine.decide(request), dry_run=False)))
-    settle_heap()
     server.start()
     _say(port=server.port, n_bytes=int(statistics.median(sizes)))
     server.stop()

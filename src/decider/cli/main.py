@@ -13,6 +13,7 @@ import typer
 
 from decider.cli.failures import FrontDoor
 from decider.cli.options import examples
+from decider.service.heap import made_to_stay
 
 COMMANDS = {
     "demo": "demo",
@@ -71,7 +72,9 @@ def build_app(names: Iterable[str] = COMMANDS) -> typer.Typer:
 def run(arguments: list[str], program: str = "decider") -> None:
     """Run the command that the arguments name; ends the process."""
     named = next((each for each in arguments if not each.startswith("-")), "")
-    build_app([named] if named in COMMANDS else COMMANDS)(arguments, prog_name=program)
+    with made_to_stay():
+        app = build_app([named] if named in COMMANDS else COMMANDS)
+    app(arguments, prog_name=program)
 
 
 def main() -> None:

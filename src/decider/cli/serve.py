@@ -12,6 +12,7 @@ from decider.cli.options import ConfigPath, configuration, examples
 from decider.cli.output import as_json, say
 from decider.config import listen_violations
 from decider.errors import InvalidInput
+from decider.service.heap import made_to_stay
 from decider.service.logs import configure_logs
 from decider.service.server import serve as serve_until_told
 from decider.service.start import open_service
@@ -59,7 +60,8 @@ def serve(
         settings = msgspec.structs.replace(settings, listen=listen)
     if processes is None:
         processes = settings.processes
-    composition, server = open_service(settings, reuse_port=reuse_port, n_fronts=processes)
+    with made_to_stay():
+        composition, server = open_service(settings, reuse_port=reuse_port, n_fronts=processes)
     host = settings.listen.rpartition(":")[0]
     parts = composition.engine.parts
     payload = {

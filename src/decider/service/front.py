@@ -23,7 +23,7 @@ from grpc_status import rpc_status
 
 from decider.errors import Overloaded, Unavailable
 from decider.service.bridge import PEER, Bridge
-from decider.service.heap import settle_heap
+from decider.service.heap import made_to_stay
 from decider.service.link import Frames, call_frame
 from decider.service.listening import bind
 from decider.service.slots import Slots
@@ -180,11 +180,11 @@ async def serve(settings: FrontSettings) -> int:
     threads = ThreadPoolExecutor(settings.max_concurrent_rpcs, thread_name_prefix="relay")
     with grpc.insecure_channel(f"unix:{settings.engine}", options=sizes) as channel:
         relay = Relay(link, channel, threads, slots)
-        servers, _ = bind(settings.listen, settings.options, shared=True)
-        for server in servers:
-            server.add_generic_rpc_handlers((relay,))
-            await server.start()
-        settle_heap()
+        with made_to_stay():
+            servers, _ = bind(settings.listen, settings.options, shared=True)
+            for server in servers:
+                server.add_generic_rpc_handlers((relay,))
+                await server.start()
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         ends = [asyncio.create_task(event.wait()) for event in (told, link.gone)]

@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 _LARGE_BLOCK: Final = 31 << 20
 """The most that glibc takes as a hint is 32 MiB."""
 
 
+@contextmanager
+def made_to_stay() -> Iterator[None]:
+    """Make what stays as long as the process does: the garbage collector looks at it neither now nor later.
+
+    Modules and kernels leave hardly any garbage (2,000 objects of 280,000), and to look for it over and over took a
+    sixth of a service's start.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def settle_heap() -> None:
-    """Take what the process holds now out of the garbage collector's rounds: for what stays as long as it does.
+    """Collect what is left of what was to stay, and take the rest out of the collector's rounds again.
 
     With all that an engine has imported and compiled a full round takes 80 ms, and every call waits for it.
     """

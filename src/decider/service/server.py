@@ -200,7 +200,6 @@ def serve(server: Serving, reload: Callable[[], object], close: Callable[[], obj
     numbers = signal.SIGTERM, signal.SIGINT, signal.SIGHUP
     before = {number: signal.signal(number, lambda told_of, _frame: told.put(told_of)) for number in numbers}
     try:
-        settle_heap()
         server.start()
         while _next(told) == signal.SIGHUP:
             _reload(reload)
