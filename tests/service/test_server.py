@@ -279,6 +279,7 @@ import gc
 from decider.service.heap import made_to_stay, settle_heap
 rounds = []
 gc.callbacks.append(lambda phase, told: rounds.append(phase))
+usual = gc.get_threshold()
 try:
     with made_to_stay():
         import decider.service.start
@@ -286,7 +287,7 @@ try:
         assert not rounds
         raise KeyError
 except KeyError:
-    assert gc.isenabled()
+    assert gc.get_threshold() == usual
 assert gc.get_freeze_count() > 10_000
 assert not any(each is held for each in gc.get_objects())
 loop = []
@@ -298,6 +299,18 @@ assert rounds
 assert gc.get_freeze_count() > 10_000
 gc.unfreeze()
 assert any(each is held for each in gc.get_objects())
+class Garbage:
+    n_left = 0
+    def __init__(self):
+        self.itself = self
+        Garbage.n_left += 1
+    def __del__(self):
+        Garbage.n_left -= 1
+with made_to_stay():
+    for _ in range(700_000):
+        Garbage()
+    assert Garbage.n_left < 600_000, "garbage gathers while much of it is made"
+assert not Garbage.n_left, "garbage is kept for good"
 """
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     subprocess.run([sys.executable, "-c", program], check=True, env=environment, timeout=100)
