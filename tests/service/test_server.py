@@ -288,6 +288,7 @@ try:
         raise KeyError
 except KeyError:
     assert gc.get_threshold() == usual
+    assert len(rounds) < 4, "what there is was gone over, and nothing of it is garbage"
 assert gc.get_freeze_count() > 10_000
 assert not any(each is held for each in gc.get_objects())
 loop = []

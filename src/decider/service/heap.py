@@ -25,10 +25,11 @@ def made_to_stay() -> Iterator[None]:
     try:
         yield
     finally:
-        gc.set_threshold(*usual)
+        # The usual threshold last: what was made would set off a round of its own.
         if _n_rounds() > n_before:
             gc.collect()
         gc.freeze()
+        gc.set_threshold(*usual)
 
 
 def _n_rounds() -> int:
