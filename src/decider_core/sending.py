@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
 from decider_core.caps import check_sets
-from decider_core.compile import I16, I32, I64, U8, kernel
+from decider_core.compile import I16, I32, I64, kernel
 from decider_core.contracts import ContractError, check_array, check_number, check_output, check_range
-from decider_core.sends import SEND
+from decider_core.sends import SEND, LiveView
 
 
 def link_entries(rows: I64, first: int, head: I32, following: I32) -> None:
@@ -39,35 +37,23 @@ def link_entries(rows: I64, first: int, head: I32, following: I32) -> None:
     _link_entries(rows, first, head, following)
 
 
-class Lists(NamedTuple):
-    """The arrays of :class:`decider_core.sends.LiveSends` from `head` to `sequence`, to be written to."""
-
-    head: I32
-    next: I32
-    code: I32
-    kind: U8
-    occasion: I32
-    time_micros: I64
-    sequence: I64
-
-
-def check_lists(live: tuple[I32, I32, I32, U8, I32, I64, I64]) -> Lists:
-    """Return the arrays as they are written to, checked once for many calls of :func:`append_sets`.
+def check_writable(live: LiveView) -> LiveView:
+    """Return the lists as they are written to, checked once for many calls of :func:`append_sets`.
 
     Raises
     ------
     ContractError
         If an array has another dtype or shape, or may not be written.
     """
-    n_entries, n_occasions = len(live[1]), len(live[5])
-    return Lists(
-        check_output("head", live[0], np.int32, (len(live[0]),)),
-        check_output("next", live[1], np.int32, (n_entries,)),
-        check_output("live code", live[2], np.int32, (n_entries,)),
-        check_output("kind", live[3], np.uint8, (n_entries,)),
-        check_output("occasion", live[4], np.int32, (n_entries,)),
-        check_output("live time_micros", live[5], np.int64, (n_occasions,)),
-        check_output("live sequence", live[6], np.int64, (n_occasions,)),
+    n_entries, n_occasions = len(live.next), len(live.time_micros)
+    return LiveView(
+        check_output("head", live.head, np.int32, (len(live.head),)),
+        check_output("next", live.next, np.int32, (n_entries,)),
+        check_output("live code", live.code, np.int32, (n_entries,)),
+        check_output("kind", live.kind, np.uint8, (n_entries,)),
+        check_output("occasion", live.occasion, np.int32, (n_entries,)),
+        check_output("live time_micros", live.time_micros, np.int64, (n_occasions,)),
+        check_output("live sequence", live.sequence, np.int64, (n_occasions,)),
     )
 
 
@@ -78,7 +64,7 @@ def append_sets(
     time_micros: I64,
     sequence: I64,
     first: tuple[int, int],
-    lists: Lists,
+    live: LiveView,
 ) -> tuple[int, int]:
     """Put the sends of message sets at the head of their rows' lists, member after member.
 
@@ -94,8 +80,8 @@ def append_sets(
         Of each member's sends, or of all: then they are one occasion.
     first
         Places of the first send among the entries, and of its occasion among the occasions.
-    lists
-        From :func:`check_lists`; written.
+    live
+        From :func:`check_writable`; written.
 
     Returns
     -------
@@ -116,21 +102,21 @@ def append_sets(
     if time_micros.size not in (1, n_members):
         raise ContractError(f"time_micros must have 1 or {n_members} numbers, got {time_micros.size}")
     entry, occasion = int(first[0]), int(first[1])
-    n_sends = _count_sends(sets.reshape(-1), rows, codes.size, len(lists.head))
+    n_sends = _count_sends(sets.reshape(-1), rows, codes.size, len(live.head))
     if n_sends < 0:
         check_sets(sets, codes.size)
-        check_range("rows", rows, 0, len(lists.head) - 1)
+        check_range("rows", rows, 0, len(live.head) - 1)
     last = entry + n_sends
-    check_number("first entry", entry, 0, len(lists.next))
-    check_number("last entry", last, 0, len(lists.next))
-    check_number("first occasion", occasion, 0, len(lists.sequence))
-    check_number("last occasion", occasion + time_micros.size, 0, len(lists.sequence))
+    check_number("first entry", entry, 0, len(live.next))
+    check_number("last entry", last, 0, len(live.next))
+    check_number("first occasion", occasion, 0, len(live.sequence))
+    check_number("last occasion", occasion + time_micros.size, 0, len(live.sequence))
     if time_micros.size == n_members:
-        return last, _append_sets(sets, rows, codes, time_micros, sequence, entry, occasion, lists)
+        return last, _append_sets(sets, rows, codes, time_micros, sequence, entry, occasion, live)
     if n_sends == 0:
         return last, occasion
-    lists.time_micros[occasion], lists.sequence[occasion] = time_micros[0], sequence[0]
-    _append_together(sets, rows, codes, entry, last, occasion, lists)
+    live.time_micros[occasion], live.sequence[occasion] = time_micros[0], sequence[0]
+    _append_together(sets, rows, codes, entry, last, occasion, live)
     return last, occasion + 1
 
 
@@ -143,7 +129,7 @@ def _append_sets(
     sequence: I64,
     first: int,
     occasion: int,
-    lists: Lists,
+    live: LiveView,
 ) -> int:
     # Returns how many occasions there are now.
     i, n_occasions = np.int32(first), np.int32(occasion)
@@ -154,28 +140,28 @@ def _append_sets(
             if k < 0:
                 continue
             if is_new:
-                lists.time_micros[n_occasions], lists.sequence[n_occasions] = time_micros[r], sequence[r]
+                live.time_micros[n_occasions], live.sequence[n_occasions] = time_micros[r], sequence[r]
                 n_occasions = np.int32(n_occasions + 1)
                 is_new = False
-            lists.code[i], lists.kind[i] = codes[k], np.uint8(SEND)
-            lists.occasion[i] = np.int32(n_occasions - 1)
+            live.code[i], live.kind[i] = codes[k], np.uint8(SEND)
+            live.occasion[i] = np.int32(n_occasions - 1)
             # The head last: whoever follows it meanwhile finds a whole entry.
-            lists.next[i] = lists.head[rows[r]]
-            lists.head[rows[r]] = i
+            live.next[i] = live.head[rows[r]]
+            live.head[rows[r]] = i
             i = np.int32(i + 1)
     return int(n_occasions)
 
 
 @kernel
 def _append_together(
-    sets: I16, rows: I64, codes: I32, first: int, last: int, when: int, lists: Lists
+    sets: I16, rows: I64, codes: I32, first: int, last: int, when: int, live: LiveView
 ) -> None:
     # Of one occasion. How many messages a set has is nothing a processor can guess, so nothing is asked: of an empty
     # place an entry is written too, and written over by the next one.
-    head, code, following = lists.head, lists.code, lists.next
-    lists.occasion[first:last] = np.int32(when)
+    head, code, following = live.head, live.code, live.next
+    live.occasion[first:last] = np.int32(when)
     # Fresh memory is zero, and so is SEND: what is not written to takes no memory.
-    kind, n_other = lists.kind[first:last], 0
+    kind, n_other = live.kind[first:last], 0
     for i in range(kind.size):
         n_other += kind[i] != SEND
     if n_other > 0:

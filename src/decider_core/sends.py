@@ -34,8 +34,13 @@ class SnapshotSends(NamedTuple):
     """i32[n_codes]: likewise."""
 
 
-class LiveSends(NamedTuple):
-    """Sends and opt-outs since the snapshot: a linked list per row."""
+class LiveView(NamedTuple):
+    """Sends and opt-outs since the snapshot at one moment: a linked list per row.
+
+    Entries are never changed once linked, and growing makes new arrays, so a view stays whole for ever.
+    Entries that are appended later may show in it: readers leave out those whose sequence is above the one
+    they decide at, before they look at anything else of them.
+    """
 
     head: I32
     """i32[n_rows]: its newest entry, -1 if none."""
@@ -51,6 +56,18 @@ class LiveSends(NamedTuple):
     """i64[n_occasions]"""
     sequence: I64
     """i64[n_occasions]: place in the log."""
+
+
+class LiveSends(NamedTuple):
+    """A :class:`LiveView`, field by field, and what its codes are in a catalog."""
+
+    head: I32
+    next: I32
+    code: I32
+    kind: U8
+    occasion: I32
+    time_micros: I64
+    sequence: I64
     type: I32
     """i32[n_codes]: message type in this catalog, -1 if it has none."""
     topic: I32

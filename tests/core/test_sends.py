@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from decider_core.contracts import ContractError
-from decider_core.sending import append_sets, check_lists
-from decider_core.sends import changed_places, mark_later
+from decider_core.sending import append_sets, check_writable
+from decider_core.sends import LiveView, changed_places, mark_later
 
 OCCASION = np.array([0, 0, 1, 2], np.int32)
 SEQUENCE = np.array([5, 6, 9], np.int64)
@@ -69,7 +69,7 @@ def test_sets_are_entered_as_their_sends(together, n_members, n_places):
     )
     kind, occasion = np.full(n_entries, 9, np.uint8), np.full(n_entries, 77, np.int32)
     when, place = np.zeros(n_occasions, np.int64), np.zeros(n_occasions, np.int64)
-    live = check_lists((head, following, code, kind, occasion, when, place))
+    live = check_writable(LiveView(head, following, code, kind, occasion, when, place))
     end = append_sets(sets, rows, codes, times, sequence, (first, 2), live)
     expected, last = lists_of(sets, rows, codes, first, 7)
     assert end == (last, 2 + (min(sends, 1) if together else int((sets >= 0).any(axis=0).sum())))
@@ -107,6 +107,6 @@ def test_refuses_sets_that_cannot_be_entered(together, change, message):
     with pytest.raises(ContractError, match=message):
         append_sets(
             np.array(asked["sets"], np.int16), np.array(asked["rows"]), np.array([7, 8], np.int32), when, when,
-            asked["first"], check_lists(tuple(live)),
+            asked["first"], check_writable(LiveView(*live)),
         )  # fmt: skip
     assert not any(array.any() for array in live)

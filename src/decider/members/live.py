@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,8 @@ from decider.members.vocabulary import CodeTables, SendName, Translates
 from decider_core.history import OPT_OUT as OPT_OUT
 from decider_core.history import SEND as SEND
 from decider_core.rows import stretch_of
-from decider_core.sending import append_sets, check_lists, link_entries
+from decider_core.sending import append_sets, check_writable, link_entries
+from decider_core.sends import LiveView as LiveView
 from decider_core.sends import changed_places
 
 Array = npt.NDArray[Any]
@@ -23,30 +24,6 @@ _FEW: Final = 256
 """Up to so many members NumPy takes less time than a kernel takes to be called."""
 _MAX_ENTRIES: Final = 2**31 - 1
 """Links are int32."""
-
-
-class LiveView(NamedTuple):
-    """The lists at one moment, for `decider_core.history`.
-
-    Entries are never changed once linked, and growing makes new arrays, so a view stays whole for ever.
-    Entries that are appended later may show in it: readers leave out those whose sequence is above the one
-    they decide at, before they look at anything else of them.
-    """
-
-    head: Array
-    """int32[n_members] newest entry of each member, -1 for none"""
-    next: Array
-    """int32[capacity] the entry before, -1 for none"""
-    code: Array
-    """int32[capacity] what was sent, or the channel that was opted out of"""
-    kind: Array
-    """uint8[capacity] `SEND` or `OPT_OUT`"""
-    occasion: Array
-    """int32[capacity] when: a place in the next two, one for entries that came together"""
-    time_micros: Array
-    """int64[capacity of occasions]"""
-    sequence: Array
-    """int64[capacity of occasions] place in the logbook"""
 
 
 class LiveHistory:
@@ -85,7 +62,7 @@ class LiveHistory:
             time_micros=np.zeros(capacity, np.int64),
             sequence=np.zeros(capacity, np.int64),
         )
-        self._view, self._shown, self._lists = view, _read_only(view), check_lists(view)
+        self._view, self._shown = check_writable(view), _read_only(view)
 
     @property
     def lock(self) -> threading.RLock:
@@ -209,7 +186,7 @@ class LiveHistory:
             self._reserve(self._n_entries + sets.size, self._n_occasions + sequences.size)
             first = self._n_entries, self._n_occasions
             self._n_entries, self._n_occasions = append_sets(
-                sets, rows, codes, times, sequences, first, self._lists
+                sets, rows, codes, times, sequences, first, self._view
             )
             if sequences.size:
                 self._last_sequence = max(self._last_sequence, int(sequences.max()))
@@ -279,7 +256,7 @@ class LiveHistory:
             *(_grown(values, entries) for values in old[1:5]),
             *(_grown(values, occasions) for values in old[5:]),
         )
-        self._view, self._shown, self._lists = view, _read_only(view), check_lists(view)
+        self._view, self._shown = check_writable(view), _read_only(view)
 
 
 def _doubled(capacity: int, needed: int) -> int:
@@ -295,7 +272,7 @@ def _grown(values: Array, capacity: int) -> Array:
 
 
 def _read_only(view: LiveView) -> LiveView:
-    shown = LiveView(*(values[:] for values in view))
+    shown = LiveView._make(values[:] for values in view)
     for values in shown:
         values.flags.writeable = False
     return shown
